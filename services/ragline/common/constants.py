@@ -1,0 +1,106 @@
+"""Fixed numbers, each with its meaning, unit and reason. What differs between environments is in `config` instead."""
+
+from datetime import timedelta
+
+__all__ = [
+    "BROKER_TIMEOUT_SECONDS",
+    "CHROMA_WRITE_BATCH_CHUNKS",
+    "DEFAULT_TENANT",
+    "EVENT_STREAM_MAX_EVENTS",
+    "HEARTBEAT_INTERVAL",
+    "INGEST_JOB_RETENTION",
+    "JOB_RETENTION",
+    "LEASE",
+    "LEASE_RENEWAL",
+    "MAX_ATTEMPTS",
+    "MAX_CRASHES",
+    "MAX_DATA_CHARS",
+    "MAX_NAME_BYTES",
+    "MAX_QUESTION_CHARS",
+    "MAX_TOP_K",
+    "MAX_TRANSIENT_ATTEMPTS",
+    "RETRY_BACKOFF",
+    "RETRY_BACKOFF_LIMIT",
+    "STEP_BUDGET",
+    "SWEEP_INTERVAL",
+    "TOKEN_FLUSH_INTERVAL",
+    "VANISHED_GRACE",
+    "VISIBILITY_TIMEOUT",
+    "WORKFLOW_LEASE",
+]
+
+DEFAULT_TENANT = "default"
+"""The owner of everything while no API keys are in use."""
+
+LEASE = timedelta(seconds=20)
+"""How long a claim holds without renewal. Lease + one sweep stays under the promised 30 s to re-dispatch."""
+
+LEASE_RENEWAL = timedelta(seconds=6)
+"""A third of the lease: two renewals may fail before the claim is lost."""
+
+SWEEP_INTERVAL = timedelta(seconds=1)
+"""Pause between sweeps of the ledger; also the resolution of retry delays."""
+
+VANISHED_GRACE = timedelta(seconds=10)
+"""A message that left its queue this long ago without a claim is lost: a claim follows delivery within milliseconds."""
+
+STEP_BUDGET = timedelta(seconds=20)
+"""A step hands the rest of its work back after this time, so workers are shared fairly and scale in quickly."""
+
+VISIBILITY_TIMEOUT = timedelta(seconds=120)
+"""kombu's redelivery of unacknowledged messages. Must be well above `STEP_BUDGET`: a task that outlives it is
+delivered again for ever (measured on Celery 5.6.3 with kombu 5.7.0)."""
+
+MAX_ATTEMPTS = 3
+"""Starts of one step without progress before the job fails with ``attempts_exhausted``: for a question somebody waits
+for, and for a defect of ours."""
+
+MAX_TRANSIENT_ATTEMPTS = 100
+"""The same for work that nobody waits for while a store or model is away: with delays of up to a minute it lasts for
+more than an hour, so that an outage fails no document."""
+
+MAX_CRASHES = 3
+"""Lost leases of one step before its document is quarantined: it most likely kills its worker."""
+
+RETRY_BACKOFF = timedelta(seconds=1)
+"""First delay after a transient failure; doubles each attempt, with full jitter."""
+
+RETRY_BACKOFF_LIMIT = timedelta(seconds=60)
+"""Upper bound of a retry delay, a server's Retry-After included."""
+
+WORKFLOW_LEASE = timedelta(seconds=120)
+"""How long a demo workflow may take before it is started again; its links are pure, so that is harmless."""
+
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+"""How often a worker says that it is alive; it counts as gone after three intervals."""
+
+TOKEN_FLUSH_INTERVAL = timedelta(milliseconds=50)
+"""Answer tokens are written to the job's stream in batches of this length, so that an fsync never paces an answer."""
+
+EVENT_STREAM_MAX_EVENTS = 10_000
+"""Cap of one job's event stream; an answer of 4,000 tokens makes about 100 events."""
+
+JOB_RETENTION = timedelta(hours=24)
+"""A finished job can be asked for this long."""
+
+INGEST_JOB_RETENTION = timedelta(days=7)
+"""Finished ingest jobs stay longer: they are what an operator looks for after a weekend."""
+
+BROKER_TIMEOUT_SECONDS = 2.0
+"""Bound of one Redis operation: a request to the API is answered 503 within it (promise P4)."""
+
+CHROMA_WRITE_BATCH_CHUNKS = 64
+"""Chunks per Chroma write. Readers stall while a batch is applied: p99 98 ms at 50, 550 ms at 250, 7 s at 4,000
+(measured, 1536 dimensions)."""
+
+MAX_QUESTION_CHARS = 8_000
+"""Longest accepted question; about 2,000 tokens."""
+
+MAX_DATA_CHARS = 100_000
+"""Longest accepted ``data`` of ``POST /tasks/process``."""
+
+MAX_TOP_K = 50
+"""Most passages one answer may rest on."""
+
+MAX_NAME_BYTES = 255
+"""Longest document name in UTF-8 bytes: the usual limit of a file name."""

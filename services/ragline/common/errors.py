@@ -1,0 +1,279 @@
+"""Every error the product names, each leaf with a stable code.
+
+::
+
+    RagError
+      ClientError            the caller must change something; never alerts
+        NotFound  Conflict  EmbeddingSpaceMismatch  InvalidRequest  DivisionByZero
+        EmptyUpload  MethodNotAllowed  Unauthorized
+      DependencyError        a part we rely on; carries its name and the operation
+        TransientError       worth another try: timeout, refused, 429, 5xx
+        RejectedError        no retry, the job fails: other 4xx of a model or store
+        ProtocolError        no retry, alert: a reply we cannot read, data that should be there and is not
+      DocumentError          that one document fails, nothing else
+        NoText  Encrypted  MalformedPdf  TooLarge  TooManyPages
+        ParserCrashed  ParserTimeout  UnsupportedMediaType
+      OutcomeError           how a job ended when no single error explains it
+        AttemptsExhausted  Quarantined  Cancelled  Superseded
+      InternalError          a defect of ours
+"""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import ClassVar
+
+from typing_extensions import override
+
+__all__ = [
+    "AttemptsExhausted",
+    "Cancelled",
+    "ClientError",
+    "Conflict",
+    "DependencyError",
+    "DivisionByZero",
+    "DocumentError",
+    "EmbeddingSpaceMismatch",
+    "EmptyUpload",
+    "Encrypted",
+    "InternalError",
+    "InvalidRequest",
+    "MalformedPdf",
+    "MethodNotAllowed",
+    "NoText",
+    "NotFound",
+    "OutcomeError",
+    "ParserCrashed",
+    "ParserTimeout",
+    "ProtocolError",
+    "Quarantined",
+    "RagError",
+    "RejectedError",
+    "Superseded",
+    "TooLarge",
+    "TooManyPages",
+    "TransientError",
+    "Unauthorized",
+    "UnsupportedMediaType",
+    "error_class",
+    "rebuild_error",
+]
+
+
+class RagError(Exception):
+    """Base of all named errors.
+
+    Attributes
+    ----------
+    code
+        Stable machine-readable name; the same in HTTP answers, job records and logs.
+    title
+        One short sentence for people, the same for every occurrence.
+    status
+        HTTP status when the error is the answer to a request.
+    retryable
+        Whether the same request or upload may succeed later without a change.
+    alert
+        Whether an operator should be told.
+    """
+
+    code: ClassVar[str] = "internal_error"
+    title: ClassVar[str] = "Something went wrong on our side"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    alert: ClassVar[bool] = False
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+    def to_log(self) -> dict[str, str]:
+        """Fields for one log line."""
+        return {"error_code": self.code, "error_detail": self.detail}
+
+
+class ClientError(RagError):
+    """The caller must change something."""
+
+    status = 400
+
+
+class InvalidRequest(ClientError):
+    """A malformed payload; ``errors`` names each field by JSON pointer."""
+
+    code, title, status = "invalid_request", "The request is not valid", 422
+    errors: Sequence[dict[str, str]] = ()
+
+    def __init__(self, detail: str, errors: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(detail)
+        self.errors = errors
+
+
+class DivisionByZero(ClientError):
+    code, title, status = "division_by_zero", "Division by zero", 422
+
+
+class EmptyUpload(ClientError):
+    code, title, status = "empty_upload", "The upload holds no bytes", 422
+
+
+class NotFound(ClientError):
+    code, title, status = "not_found", "There is no such thing", 404
+
+
+class MethodNotAllowed(ClientError):
+    code, title, status = "method_not_allowed", "This address does not take that method", 405
+
+
+class Unauthorized(ClientError):
+    code, title, status = "unauthorized", "A valid API key is needed", 401
+
+
+class Conflict(ClientError):
+    code, title, status = "conflict", "The state of the resource does not allow this", 409
+
+
+class EmbeddingSpaceMismatch(ClientError):
+    """A collection was embedded with another model; vectors of two models cannot be compared."""
+
+    code, title, status = "embedding_space_mismatch", "The collection was embedded with another model", 409
+
+
+class DependencyError(RagError):
+    """A part we rely on failed.
+
+    Parameters
+    ----------
+    service
+        Its name, such as ``redis`` or ``chroma``.
+    operation
+        What was asked of it.
+    detail
+        What happened, without secrets or document text.
+    """
+
+    status = 502
+    alert = True
+    service: str = ""
+    operation: str = ""
+
+    def __init__(self, service: str, operation: str, detail: str) -> None:
+        super().__init__(f"{service} {operation}: {detail}")
+        self.service = service
+        self.operation = operation
+
+    @override
+    def to_log(self) -> dict[str, str]:
+        return {**super().to_log(), "service": self.service, "operation": self.operation}
+
+
+class TransientError(DependencyError):
+    """Worth another try.
+
+    Parameters
+    ----------
+    retry_after
+        How long the other side asked us to wait, if it did.
+    """
+
+    code, title, status = "dependency_unavailable", "A part of the service is not available", 503
+    retryable = True
+    alert = False
+    retry_after: timedelta | None = None
+
+    def __init__(self, service: str, operation: str, detail: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(service, operation, detail)
+        self.retry_after = retry_after
+
+
+class RejectedError(DependencyError):
+    code, title = "dependency_rejected", "A model or store refused the request"
+
+
+class ProtocolError(DependencyError):
+    code, title = "dependency_protocol", "A model or store gave an answer we cannot use"
+
+
+class DocumentError(RagError):
+    """Only this document fails; a retry would not help."""
+
+    status = 422
+
+
+class NoText(DocumentError):
+    code, title = "no_text", "The document holds no text (a scan?)"
+
+
+class Encrypted(DocumentError):
+    code, title = "encrypted", "The document needs a password"
+
+
+class MalformedPdf(DocumentError):
+    code, title = "malformed_pdf", "The document is not a readable PDF"
+
+
+class TooLarge(DocumentError):
+    code, title, status = "too_large", "The document is over a size limit", 413
+
+
+class TooManyPages(DocumentError):
+    code, title = "too_many_pages", "The document has too many pages"
+
+
+class ParserCrashed(DocumentError):
+    code, title = "parser_crashed", "Every parser crashed on the document"
+
+
+class ParserTimeout(DocumentError):
+    code, title = "parser_timeout", "Reading the document took too long"
+
+
+class UnsupportedMediaType(DocumentError):
+    code, title, status = "unsupported_media_type", "Only PDF documents are accepted", 415
+
+
+class OutcomeError(RagError):
+    """How a job ended when no single error explains it."""
+
+    status = 500
+
+
+class AttemptsExhausted(OutcomeError):
+    code, title, status = "attempts_exhausted", "The work failed as often as it may", 503
+    retryable = True
+    alert = True
+
+
+class Quarantined(OutcomeError):
+    code, title = "quarantined", "The document was set aside: workers died while working on it"
+    alert = True
+
+
+class Cancelled(OutcomeError):
+    code, title, status = "cancelled", "The job was cancelled", 409
+
+
+class Superseded(OutcomeError):
+    code, title, status = "superseded", "A newer upload of the same document took its place", 409
+
+
+class InternalError(RagError):
+    """A defect of ours; what it was stands in the log, not in the answer."""
+
+    alert = True
+
+
+def _leaves(parent: type[RagError]) -> list[type[RagError]]:
+    return [parent, *(leaf for child in parent.__subclasses__() for leaf in _leaves(child))]
+
+
+def error_class(code: str) -> type[RagError]:
+    """The class that owns a stored code; `InternalError` for one this release does not know."""
+    return next((leaf for leaf in _leaves(RagError) if leaf is not RagError and leaf.code == code), InternalError)
+
+
+def rebuild_error(code: str, detail: str) -> RagError:
+    """An error again from what a job record keeps of it."""
+    kind = error_class(code)
+    error = kind.__new__(kind, detail)
+    RagError.__init__(error, detail)
+    return error

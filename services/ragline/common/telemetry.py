@@ -1,0 +1,39 @@
+"""Trace context: made at the edge, kept in the job record, carried in message headers.
+
+Format: W3C Trace Context, https://www.w3.org/TR/trace-context/.
+"""
+
+import re
+import secrets
+from dataclasses import dataclass
+
+__all__ = ["TraceContext", "new_trace"]
+
+_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceContext:
+    """Who a request is, for logs, records and messages."""
+
+    traceparent: str
+    request_id: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """As message headers."""
+        return {"traceparent": self.traceparent, "request_id": self.request_id}
+
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits."""
+        return self.traceparent[3:35]
+
+
+def new_trace(*, traceparent: str | None = None, request_id: str | None = None) -> TraceContext:
+    """A context that continues the caller's trace when it sent a valid one, or starts a new one."""
+    valid = traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
+    return TraceContext(
+        traceparent=valid or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        request_id=request_id or f"req_{secrets.token_hex(8)}",
+    )

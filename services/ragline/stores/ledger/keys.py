@@ -1,0 +1,80 @@
+"""Names of the ledger's keys, for reading; the Lua scripts make the same names in `prelude.lua`."""
+
+from ragline.common.queues import Queue
+
+__all__ = [
+    "collection_key",
+    "collections_key",
+    "document_key",
+    "documents_key",
+    "events_key",
+    "job_key",
+    "originals_key",
+    "queued_key",
+    "unacked_index_key",
+    "unacked_key",
+    "unacked_mutex_key",
+    "workers_key",
+]
+
+_PREFIX = "ragline:"
+
+
+def job_key(job_id: str) -> str:
+    """Hash of a job."""
+    return f"{_PREFIX}job:{job_id}"
+
+
+def events_key(job_id: str) -> str:
+    """Stream of a job's events."""
+    return f"{_PREFIX}job:{job_id}:events"
+
+
+def document_key(document_id: str) -> str:
+    """Hash of a document."""
+    return f"{_PREFIX}doc:{document_id}"
+
+
+def originals_key(document_id: str) -> str:
+    """Hash of a document's versions and where the bytes of each lie."""
+    return f"{document_key(document_id)}:originals"
+
+
+def collections_key(tenant: str) -> str:
+    """Set of a tenant's collection names."""
+    return f"{_PREFIX}collections:{tenant}"
+
+
+def collection_key(tenant: str, name: str) -> str:
+    """Hash of a collection."""
+    return f"{_PREFIX}collection:{tenant}:{name}"
+
+
+def documents_key(tenant: str, name: str) -> str:
+    """Sorted set of a collection's document ids by creation time."""
+    return f"{collection_key(tenant, name)}:documents"
+
+
+def queued_key(queue: Queue) -> str:
+    """Sorted set of the jobs that wait on a queue, by sequence number."""
+    return f"{_PREFIX}queued:{queue}"
+
+
+def workers_key(queue: Queue) -> str:
+    """Sorted set of living workers by the time they count as gone, Unix milliseconds."""
+    return f"{_PREFIX}workers:{queue}"
+
+
+def unacked_key(queue: Queue) -> str:
+    """Kombu's hash of delivered but unfinished messages: its length is the queue's work in flight."""
+    return f"unacked:{queue}"
+
+
+def unacked_index_key(queue: Queue) -> str:
+    """Kombu's sorted set of delivery times."""
+    return f"unacked_index:{queue}"
+
+
+def unacked_mutex_key(queue: Queue) -> str:
+    """Kombu's lock around redelivery."""
+    return f"unacked_mutex:{queue}"

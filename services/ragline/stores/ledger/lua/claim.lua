@@ -1,0 +1,30 @@
+-- Gives a step to one worker: token and attempt counter go up at the start, so that a crash cannot hide a try.
+local id, step, worker, lease_ms, max_attempts, document_state =
+  ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local job, now = job_key(id), now_ms()
+local state = get(job, 'state')
+if not state then return { 'unknown' } end
+if is_final(state) or get(job, 'step') ~= step then return { 'done' } end
+local step_state = get(job, 'step_state')
+if step_state == 'delayed' then return { 'delayed' } end
+if step_state == 'leased' then
+  if number(job, 'lease_until') > now then return { 'taken' } end
+  if not count_crash(id) then return { 'done' } end
+end
+if get(job, 'cancel') == '1' then
+  cancel(id, 'cancelled', 'cancelled on request')
+  return { 'done' }
+end
+if number(job, 'attempts') >= max_attempts then
+  fail(id, 'attempts_exhausted', 'step ' .. step .. ' was started ' .. max_attempts .. ' times without progress')
+  return { 'done' }
+end
+local attempts = redis.call('HINCRBY', job, 'attempts', 1)
+redis.call('HINCRBY', job, 'token', 1)
+if number(job, 'started_at') == 0 then redis.call('HSET', job, 'started_at', now) end
+redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker)
+redis.call('ZREM', queued_key(get(job, 'queue')), id)
+redis.call('ZADD', LEASES, now + lease_ms, id)
+if document_state ~= '' and not is_committed(job) then set_document(job, 'state', document_state) end
+emit(id, 'progress', cjson.encode({ step = step, attempt = attempts }))
+return { 'claimed', redis.call('HGETALL', job) }

@@ -1,0 +1,13 @@
+-- Makes a version of a document the visible one. Running it again changes nothing.
+local id, token, pages, chunks = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local answer = check_claim(id, token)
+if answer ~= 'ok' then return answer end
+local job = job_key(id)
+local document, version = get(job, 'document_id'), get(job, 'version')
+local doc = doc_key(document)
+if get(doc, 'job_id') ~= id then return 'lost' end
+local col = collection_key(get(doc, 'tenant'), get(doc, 'collection'))
+redis.call('HINCRBY', col, 'chunks', chunks - number(doc, 'chunks'))
+if get(doc, 'version') ~= version then redis.call('HINCRBY', col, 'generation', 1) end
+redis.call('HSET', doc, 'version', version, 'state', 'indexed', 'pages', pages, 'chunks', chunks, 'updated_at', now_ms())
+return 'ok'

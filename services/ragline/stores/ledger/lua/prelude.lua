@@ -1,0 +1,135 @@
+-- Shared by every script of the ledger. Key names are made here and in keys.py, nowhere else.
+local P = 'ragline:'
+
+local function job_key(id) return P .. 'job:' .. id end
+local function events_key(id) return P .. 'job:' .. id .. ':events' end
+local function doc_key(id) return P .. 'doc:' .. id end
+local function collection_key(tenant, name) return P .. 'collection:' .. tenant .. ':' .. name end
+local function documents_key(tenant, name) return collection_key(tenant, name) .. ':documents' end
+local function names_key(tenant, name) return collection_key(tenant, name) .. ':names' end
+local function queued_key(queue) return P .. 'queued:' .. queue end
+local LEASES, DELAYED = P .. 'leases', P .. 'delayed'
+
+-- Leases use the server's clock, so a worker whose clock is wrong can neither keep nor steal one.
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function get(key, field) return redis.call('HGET', key, field) end
+local function number(key, field) return tonumber(get(key, field) or '0') end
+
+local function emit(id, kind, data)
+  redis.call('XADD', events_key(id), 'MAXLEN', '~', MAX_EVENTS, '*', 'type', kind, 'data', data)
+end
+
+local function set_document(job, ...)
+  local doc = get(job, 'document_id')
+  -- A job that a newer upload replaced must not speak for the document any more.
+  if doc ~= '' and get(doc_key(doc), 'job_id') == get(job, 'id') then
+    redis.call('HSET', doc_key(doc), 'updated_at', now_ms(), ...)
+  end
+end
+
+-- Puts one message on a queue. Sequence numbers order the messages of a queue, so that a vanished one can be told
+-- from one that still waits.
+local function dispatch(id, queue, template)
+  local job = job_key(id)
+  local seq = redis.call('INCR', P .. 'seq:' .. queue)
+  local tag = 'ragline-' .. seq .. '-' .. id
+  redis.call('LPUSH', queue, (string.gsub(template, '__DELIVERY_TAG__', tag)))
+  redis.call('HSET', job, 'queue', queue, 'message', template, 'step_state', 'queued', 'lease_until', 0, 'retry_at', 0)
+  redis.call('ZADD', queued_key(queue), seq, id)
+  redis.call('ZREM', LEASES, id)
+  redis.call('ZREM', DELAYED, id)
+end
+
+local function is_final(state)
+  return state == 'succeeded' or state == 'failed' or state == 'cancelled'
+end
+
+local function is_open(id)
+  local state = get(job_key(id), 'state')
+  return state and not is_final(state)
+end
+
+-- Whether an upload's version is the visible one: nothing that happens to its job later takes that back.
+local function is_committed(job)
+  local doc = doc_key(get(job, 'document_id'))
+  return get(job, 'kind') == 'ingest' and get(doc, 'job_id') == get(job, 'id') and get(doc, 'version') == get(job, 'version')
+end
+
+local function retention(kind)
+  return kind == 'ingest' and INGEST_RETENTION_MS or RETENTION_MS
+end
+
+local function close(id, state)
+  local job = job_key(id)
+  redis.call('ZREM', queued_key(get(job, 'queue')), id)
+  redis.call('ZREM', LEASES, id)
+  redis.call('ZREM', DELAYED, id)
+  redis.call('HSET', job, 'state', state, 'step_state', 'done', 'finished_at', now_ms(), 'lease_until', 0, 'message', '')
+  emit(id, 'done', cjson.encode({ state = state }))
+  local ttl = retention(get(job, 'kind'))
+  redis.call('PEXPIRE', job, ttl)
+  redis.call('PEXPIRE', events_key(id), ttl)
+end
+
+local function set_error(id, code, detail)
+  redis.call('HSET', job_key(id), 'error_code', code, 'error_detail', detail)
+end
+
+local function fail(id, code, detail)
+  local job = job_key(id)
+  set_error(id, code, detail)
+  set_document(job, 'state', is_committed(job) and 'indexed' or 'failed', 'error_code', code, 'error_detail', detail)
+  emit(id, 'error', cjson.encode({ code = code, detail = detail }))
+  close(id, 'failed')
+end
+
+-- A cancelled upload leaves the version that was visible before it.
+local function cancel(id, code, detail)
+  local job = job_key(id)
+  set_error(id, code, detail)
+  local doc = get(job, 'document_id')
+  if get(job, 'kind') == 'ingest' and doc ~= '' then
+    local visible = number(doc_key(doc), 'version') > 0
+    set_document(job, 'state', visible and 'indexed' or 'cancelled', 'error_code', code, 'error_detail', detail)
+  end
+  close(id, 'cancelled')
+end
+
+-- 'ok' while this token holds the claim; every effect of a worker asks first, so a zombie changes nothing.
+local function check_claim(id, token)
+  local job = job_key(id)
+  local state = get(job, 'step_state')
+  if state ~= 'leased' or get(job, 'token') ~= token then return 'lost' end
+  if get(job, 'cancel') == '1' then
+    cancel(id, 'cancelled', 'cancelled on request')
+    return 'cancelled'
+  end
+  return 'ok'
+end
+
+local function create_job(id, fields)
+  local job = job_key(id)
+  redis.call('HSET', job, 'id', id, 'state', 'queued', 'step_state', 'queued', 'token', 0, 'attempts', 0,
+    'interruptions', 0, 'crashes', 0, 'progress_done', 0, 'progress_total', 0, 'progress_unit', '', 'cancel', 0,
+    'created_at', now_ms(), 'started_at', 0, 'finished_at', 0, 'checkpoint', '', 'result', '', 'worker', '',
+    'error_code', '', 'error_detail', '', 'document_id', '', 'collection', '', 'version', 0, unpack(fields))
+end
+
+-- A lease ran out: its worker died, froze or was cut off. True when the job may go on.
+local function count_crash(id)
+  local job = job_key(id)
+  local crashes = redis.call('HINCRBY', job, 'crashes', 1)
+  if get(job, 'cancel') == '1' then
+    cancel(id, 'cancelled', 'cancelled on request')
+    return false
+  end
+  if crashes >= MAX_CRASHES then
+    fail(id, 'quarantined', 'workers were lost ' .. crashes .. ' times in step ' .. get(job, 'step'))
+    return false
+  end
+  return true
+end

@@ -1,0 +1,65 @@
+-- Finds work that nobody will come back to and queues it again. One sweep at a time: the first caller in a period works.
+local period_ms, grace_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+if not redis.call('SET', P .. 'sweeper', '1', 'NX', 'PX', period_ms) then return { 0, 0, 0 } end
+local now, expired, due, vanished = now_ms(), 0, 0, 0
+
+-- The first jobs of an index set. An entry whose job is gone, as after a restored backup, must not stop every sweep.
+local function jobs_until(set, bound)
+  local jobs = {}
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', set, '-inf', bound, 'LIMIT', 0, limit)) do
+    if is_open(id) then jobs[#jobs + 1] = id else redis.call('ZREM', set, id) end
+  end
+  return jobs
+end
+
+local function dispatch_again(id)
+  local job = job_key(id)
+  dispatch(id, get(job, 'queue'), get(job, 'message'))
+end
+
+for _, id in ipairs(jobs_until(LEASES, now)) do
+  if count_crash(id) then dispatch_again(id) end
+  expired = expired + 1
+end
+
+for _, id in ipairs(jobs_until(DELAYED, now)) do
+  dispatch_again(id)
+  due = due + 1
+end
+
+-- Queues are first in, first out: the messages before the oldest waiting one have left. Answers its sequence number,
+-- and the jobs whose messages are among the oldest: kombu puts a message it hands back at either end.
+local function look(queue)
+  local window, oldest, waiting = redis.call('LRANGE', queue, -20, -1), nil, {}
+  for i = #window, 1, -1 do
+    local seq, id = string.match(window[i], '"delivery_tag": ?"ragline%-(%d+)%-([%w_]+)"')
+    if seq then
+      waiting[id] = true
+      oldest = oldest or tonumber(seq)
+    end
+  end
+  if not oldest and #window < 20 then oldest = tonumber(redis.call('GET', P .. 'seq:' .. queue) or 0) + 1 end
+  return oldest or 0, waiting
+end
+
+-- A claim follows delivery within moments. A message that had left its queue a grace period ago, and whose job nobody
+-- has claimed since, is lost; how long it waited before says nothing. Two looks, half a period apart, are remembered.
+for i = 4, #ARGV do
+  local queue = ARGV[i]
+  local looks = P .. 'looks:' .. queue
+  if number(looks, 'at') + grace_ms / 2 <= now then
+    local oldest, waiting = look(queue)
+    local lost = jobs_until(queued_key(queue), string.format('(%d', number(looks, 'before')))
+    for _, id in ipairs(lost) do
+      if not waiting[id] then
+        dispatch_again(id)
+        vanished = vanished + 1
+      end
+    end
+    if #lost < limit then
+      redis.call('HSET', looks, 'before', number(looks, 'last'), 'last', oldest, 'at', now)
+      redis.call('PEXPIRE', looks, 10 * grace_ms)
+    end
+  end
+end
+return { expired, due, vanished }

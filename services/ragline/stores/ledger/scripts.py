@@ -1,0 +1,71 @@
+"""The Lua scripts of the ledger: each changes records and queues in one atomic step.
+
+Scripts and not Redis functions: every process brings the version it was built with, so two releases can run side by
+side during a rolling upgrade.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.resources import files
+
+from redis.exceptions import (
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ragline.common.constants import EVENT_STREAM_MAX_EVENTS, INGEST_JOB_RETENTION, JOB_RETENTION, MAX_CRASHES
+from ragline.common.errors import ProtocolError, TransientError
+
+__all__ = ["redis_errors", "script_source"]
+
+_NOT_NOW = (ClusterDownError, MasterDownError, NoScriptError, OutOfMemoryError, ReadOnlyError)
+"""Answers of a server that is there but cannot do it at the moment (memory full, failing over, just restarted)."""
+
+_NOT_NOW_CODES = re.compile(r"\b(?:MISCONF|OOM|READONLY|BUSY|NOREPLICAS|MASTERDOWN|CLUSTERDOWN)\b")
+"""The same (disk full, a long script) where the client has no class for it or the code stands inside the text."""
+
+
+@cache
+def script_source(name: str) -> str:
+    """Text of one script with the shared prelude in front and the constants it needs."""
+    constants = {
+        "MAX_EVENTS": EVENT_STREAM_MAX_EVENTS,
+        "MAX_CRASHES": MAX_CRASHES,
+        "RETENTION_MS": int(JOB_RETENTION.total_seconds() * 1000),
+        "INGEST_RETENTION_MS": int(INGEST_JOB_RETENTION.total_seconds() * 1000),
+    }
+    head = "\n".join(f"local {key} = {value}" for key, value in constants.items())
+    folder = files(__package__) / "lua"
+    return "\n".join([head, (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text()])
+
+
+@contextmanager
+def redis_errors(operation: str) -> Iterator[None]:
+    """Turn what the Redis client raises into our errors.
+
+    Raises
+    ------
+    TransientError
+        The server is away, slow, or cannot write at the moment.
+    ProtocolError
+        The server answered something a working Redis would not.
+    """
+    try:
+        yield
+    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+        raise TransientError("redis", operation, type(error).__name__) from error
+    except ResponseError as error:
+        if isinstance(error, _NOT_NOW) or _NOT_NOW_CODES.search(str(error)):
+            raise TransientError("redis", operation, str(error)) from error
+        raise ProtocolError("redis", operation, str(error)) from error
+    except RedisError as error:
+        raise ProtocolError("redis", operation, type(error).__name__) from error

@@ -1,0 +1,253 @@
+"""The ledger as workers use it: claim a step, report on it, end it. Synchronous; one instance a process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+import orjson
+import redis
+import redis.exceptions
+
+from ragline.common.constants import HEARTBEAT_INTERVAL, LEASE, MAX_ATTEMPTS
+from ragline.common.errors import RagError
+from ragline.common.messages import StepMessage, step_envelope
+from ragline.common.models import CollectionRecord, DocumentRecord, DocumentState, JobRecord
+from ragline.common.queues import ROUTES, Queue, Step
+from ragline.stores.ledger.keys import collection_key, document_key, documents_key, job_key, originals_key, workers_key
+from ragline.stores.ledger.records import collection_record, document_record, job_record
+from ragline.stores.ledger.scripts import redis_errors, script_source
+
+__all__ = ["Claim", "ClaimLost", "ClaimState", "WorkLedger"]
+
+_DOCUMENT_STATES = {
+    Step.CONVERT: DocumentState.CONVERTING,
+    Step.SPLIT: DocumentState.SPLITTING,
+    Step.INDEX: DocumentState.INDEXING,
+}
+_CALLS = (
+    "claim", "renew", "record", "advance", "hand_back", "retry", "fail", "commit", "finish",
+)  # fmt: skip
+_MAX_DETAIL_CHARS = 2_000
+
+
+class ClaimState(StrEnum):
+    """What the ledger says of a claim."""
+
+    OK = "ok"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+class ClaimLost(Exception):
+    """The worker may not go on with the step: somebody else has it, or the job has ended."""
+
+    def __init__(self, state: ClaimState) -> None:
+        super().__init__(state)
+        self.state = state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The right to work on one step, proved by a fencing token.
+
+    Attributes
+    ----------
+    checkpoint
+        What an earlier run of this step left behind; empty at first.
+    """
+
+    job: JobRecord
+    token: str
+    checkpoint: Mapping[str, Any]
+
+
+class WorkLedger:
+    """Claims and reports.
+
+    Every method that takes a `Claim` raises `ClaimLost` when the token is no longer the current one, and changes
+    nothing then. All raise `TransientError` when Redis is away.
+    """
+
+    def __init__(self, client: "redis.Redis") -> None:
+        # redis-py types every answer as one that may have to be awaited.
+        self._redis: Any = client
+        self._scripts = {name: self._redis.register_script(script_source(name)) for name in _CALLS}
+
+    def advance(self, claim: Claim, step: Step) -> None:
+        """End the claimed step and queue the job's next one."""
+        job = claim.job
+        headers = {"traceparent": job.traceparent, "request_id": job.request_id}
+        envelope = step_envelope(StepMessage(job_id=job.id, step=step), headers=headers)
+        self._effect("advance", claim, step, ROUTES[step].queue, envelope)
+
+    def claim(
+        self, message: StepMessage, worker: str, *, lease: timedelta = LEASE, max_attempts: int = MAX_ATTEMPTS
+    ) -> Claim | None:
+        """Take a step.
+
+        Parameters
+        ----------
+        worker
+            Name shown to operators.
+        lease
+            How long the claim holds without renewal.
+        max_attempts
+            The job fails when the step was started this often without progress.
+
+        Returns
+        -------
+        Claim or None
+            None when there is nothing to do: a second copy of a message, a step that is done, or a job that has ended.
+        """
+        answer = self._call(
+            "claim",
+            message.job_id,
+            message.step,
+            worker,
+            _milliseconds(lease),
+            max_attempts,
+            _DOCUMENT_STATES.get(message.step, ""),
+        )
+        if answer[0] != "claimed":
+            return None
+        return _claim_of(dict(zip(answer[1][::2], answer[1][1::2], strict=True)))
+
+    def claim_of(self, job_id: str, token: str) -> Claim | None:
+        """The claim that another process made and passed on; None when the job is gone. Its effects are checked."""
+        with redis_errors("read job"):
+            row = self._redis.hgetall(job_key(job_id))
+        return _claim_of({**row, "token": token}) if row else None
+
+    def collection(self, tenant: str, name: str) -> CollectionRecord | None:
+        """A collection, or None."""
+        with redis_errors("read collection"):
+            row = self._redis.hgetall(collection_key(tenant, name))
+        return collection_record(row, documents=0) if row else None
+
+    def commit(self, claim: Claim, *, pages: int, chunks: int) -> None:
+        """Make the claimed document version the one that answers questions."""
+        self._effect("commit", claim, pages, chunks)
+
+    def document_ids(self, tenant: str, collection: str) -> list[str]:
+        """Ids of all documents of a collection."""
+        with redis_errors("list documents"):
+            return list(self._redis.zrange(documents_key(tenant, collection), 0, -1))
+
+    def documents(self, document_ids: Sequence[str]) -> dict[str, DocumentRecord]:
+        """Those of the documents that exist, by id; one round trip."""
+        with redis_errors("read documents"):
+            pipe = self._redis.pipeline(transaction=False)
+            for document_id in document_ids:
+                pipe.hgetall(document_key(document_id))
+            rows = pipe.execute()
+        return {row["id"]: document_record(row) for row in rows if row}
+
+    def fail(self, claim: Claim, error: RagError) -> None:
+        """End the job as failed, and its document with it."""
+        self._effect("fail", claim, error.code, _shown(error.detail))
+
+    def finish(self, claim: Claim, result: object) -> None:
+        """End the job as succeeded; `result` must be JSON."""
+        self._effect("finish", claim, orjson.dumps(result))
+
+    def hand_back(self, claim: Claim, *, interrupted: bool, progressed: bool) -> None:
+        """Return the step to its queue, to be continued from its checkpoint."""
+        self._effect("hand_back", claim, "interrupted" if interrupted else "budget", int(progressed))
+
+    def forget_originals(self, document_id: str, versions: Sequence[int]) -> None:
+        """Forget where the bytes of these versions lay."""
+        if versions:
+            with redis_errors("forget originals"):
+                self._redis.hdel(originals_key(document_id), *map(str, versions))
+
+    def heartbeat(self, queue: Queue, worker: str) -> None:
+        """Say that this worker is alive; it counts as gone after three silent intervals."""
+        with redis_errors("heartbeat"):
+            seconds, micros = self._redis.time()
+            now, silence = seconds * 1000 + micros // 1000, 3 * _milliseconds(HEARTBEAT_INTERVAL)
+            pipe = self._redis.pipeline()
+            pipe.zadd(workers_key(queue), {worker: now + silence})
+            # Pods come and go under ever new names.
+            pipe.zremrangebyscore(workers_key(queue), "-inf", now)
+            pipe.pexpire(workers_key(queue), silence)
+            pipe.execute()
+
+    def leave(self, queue: Queue, worker: str) -> None:
+        """Say that this worker stops."""
+        with redis_errors("leave"):
+            self._redis.zrem(workers_key(queue), worker)
+
+    def originals(self, document_id: str) -> dict[int, str]:
+        """Object keys of a document's uploads by version."""
+        with redis_errors("read originals"):
+            rows = self._redis.hgetall(originals_key(document_id))
+        return {int(version): key for version, key in rows.items()}
+
+    def record(
+        self,
+        claim: Claim,
+        *,
+        progress: tuple[int, int, str] | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
+        events: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> None:
+        """Note how far the step got and tell the job's readers.
+
+        Parameters
+        ----------
+        progress
+            Done, total and their unit.
+        checkpoint
+            What the next run of this step needs; JSON.
+        events
+            Pairs of event type and data.
+        """
+        done, total, unit = progress or ("", "", "")
+        flat = [part for kind, data in events for part in (kind, orjson.dumps(data))]
+        saved = orjson.dumps(checkpoint) if checkpoint is not None else ""
+        self._effect("record", claim, done, total, unit, saved, *flat)
+
+    def renew(self, claims: Sequence[Claim]) -> list[ClaimState]:
+        """Keep claims alive for another lease; one state each."""
+        pairs = [part for claim in claims for part in (claim.job.id, claim.token)]
+        return [ClaimState(word) for word in self._call("renew", _milliseconds(LEASE), *pairs)]
+
+    def retry(self, claim: Claim, error: RagError, delay: timedelta, *, max_attempts: int = MAX_ATTEMPTS) -> bool:
+        """Try the step again after a delay.
+
+        Returns
+        -------
+        bool
+            False when it was tried often enough: the job has failed with ``attempts_exhausted``.
+        """
+        answer = self._call(
+            "retry", claim.job.id, claim.token, _milliseconds(delay), error.code, _shown(error.detail), max_attempts
+        )
+        if answer in {"ok", "exhausted"}:
+            return bool(answer == "ok")
+        raise ClaimLost(ClaimState(answer))
+
+    def _call(self, name: str, *args: str | bytes | int) -> Any:  # noqa: ANN401 - the shape depends on the script
+        with redis_errors(name):
+            return self._scripts[name](keys=[], args=list(args))
+
+    def _effect(self, name: str, claim: Claim, *args: str | bytes | int) -> None:
+        state = ClaimState(self._call(name, claim.job.id, claim.token, *args))
+        if state is not ClaimState.OK:
+            raise ClaimLost(state)
+
+
+def _claim_of(row: Mapping[str, str]) -> Claim:
+    checkpoint = orjson.loads(row["checkpoint"]) if row["checkpoint"] else {}
+    return Claim(job=job_record(row), token=row["token"], checkpoint=checkpoint)
+
+
+def _shown(detail: str) -> str:
+    """What a record keeps of an error's text: valid UTF-8 and not endless, whatever a parser or model said."""
+    return detail[:_MAX_DETAIL_CHARS].encode("utf-8", "replace").decode()
+
+
+def _milliseconds(duration: timedelta) -> int:
+    return int(duration.total_seconds() * 1000)

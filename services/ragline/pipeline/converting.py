@@ -1,0 +1,81 @@
+"""The first two steps of an ingest: PDF to pages, pages to chunks."""
+
+from dataclasses import asdict
+
+from ragline.common.errors import NoText
+from ragline.pipeline.converters.pdf import Carry, PdfConverter
+from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome, StepUnfinished
+from ragline.pipeline.splitters import PageSplitter
+from ragline.stores.document_files import DocumentFiles, Manifest
+
+__all__ = ["ConvertStep", "SplitStep"]
+
+
+class ConvertStep:
+    """PDF to page text.
+
+    Parameters
+    ----------
+    files
+        Where the original is read from and the pages go.
+    converter
+        Reads the PDF under its limits.
+    """
+
+    def __init__(self, *, files: DocumentFiles, converter: PdfConverter) -> None:
+        self._files = files
+        self._converter = converter
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Read as many pages as the budget allows.
+
+        Raises
+        ------
+        DocumentError
+            The document cannot be read, is over a limit, or holds no text at all.
+        """
+        job, checkpoint = control.job, control.claim.checkpoint
+        with self._files.objects.local_copy(job.params["object_key"]) as path:
+            run = self._converter.run(
+                path,
+                first_page=checkpoint.get("next_page", 1),
+                should_stop=control.should_stop,
+                carry=Carry(**checkpoint.get("carry", {})),
+            )
+        self._files.put_pages(job.document_id, job.version, run.pages)
+        has_text = checkpoint.get("has_text", False) or any(page.text.strip() for page in run.pages)
+        if run.next_page is not None:
+            saved = {"next_page": run.next_page, "carry": asdict(run.carry), "has_text": has_text}
+            control.report(progress=(run.next_page - 1, run.page_count, "pages"), checkpoint=saved)
+            return StepUnfinished(progressed=bool(run.pages))
+        if not has_text:
+            raise NoText(f"None of the {run.page_count} pages holds text")
+        control.report(progress=(run.page_count, run.page_count, "pages"))
+        return StepDone()
+
+
+class SplitStep:
+    """Pages to chunks and their manifest.
+
+    Parameters
+    ----------
+    files
+        Where the pages are read from and the manifest goes.
+    splitter
+        Cuts pages into chunks.
+    """
+
+    def __init__(self, *, files: DocumentFiles, splitter: PageSplitter) -> None:
+        self._files = files
+        self._splitter = splitter
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Split all pages; 50 MB of text take about a second, so there is nothing to hand back."""
+        job = control.job
+        pages = list(self._files.pages(job.document_id, job.version))
+        chunks = self._splitter.run(pages, tenant=job.tenant, collection=job.collection, document_id=job.document_id)
+        if not chunks:
+            raise NoText("The document's text holds nothing to index")
+        self._files.put_manifest(job.document_id, job.version, Manifest(pages=len(pages), chunks=tuple(chunks)))
+        control.report(progress=(len(chunks), len(chunks), "chunks"))
+        return StepDone()

@@ -1,0 +1,97 @@
+"""Question to cited answer."""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import timedelta
+
+from ragline.common.constants import TOKEN_FLUSH_INTERVAL
+from ragline.common.errors import NotFound
+from ragline.pipeline.protocols import Generator, Retriever, StepControl, StepDone, StepOutcome
+from ragline.stores.ledger.working import WorkLedger
+
+__all__ = ["AnswerStep", "TokenWriter"]
+
+
+class AnswerStep:
+    """Retrieve, generate, report: tokens while they come, then citations and usage.
+
+    Parameters
+    ----------
+    ledger
+        Knows the collection.
+    retriever
+        Finds passages.
+    generator
+        Writes the answer.
+    """
+
+    def __init__(self, *, ledger: WorkLedger, retriever: Retriever, generator: Generator) -> None:
+        self._ledger = ledger
+        self._retriever = retriever
+        self._generator = generator
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Answer the job's question.
+
+        Raises
+        ------
+        NotFound
+            The collection went away after the question was accepted.
+        EmbeddingSpaceMismatch
+            The collection was embedded with another model.
+        TransientError, RejectedError, ProtocolError
+            Of a model or store.
+        """
+        job = control.job
+        collection = self._ledger.collection(job.tenant, job.collection)
+        if collection is None:
+            raise NotFound("There is no such collection")
+        question = job.params["question"]
+        passages = self._retriever.run(question=question, collection=collection, top_k=job.params["top_k"])
+        writer = TokenWriter(lambda text: control.report(events=[("token", {"text": text})]))
+        answer = self._generator.run(question=question, passages=passages, on_token=writer.write)
+        writer.flush()
+        events = [("citation", asdict(citation)) for citation in answer.citations]
+        usage = [("usage", dict(answer.usage))] if answer.usage else []
+        control.report(events=[*events, *usage])
+        return StepDone(
+            result={
+                "answer": answer.text,
+                "answered": answer.answered,
+                "citations": [asdict(citation) for citation in answer.citations],
+                "usage": dict(answer.usage),
+                "generation": collection.generation,
+            }
+        )
+
+
+class TokenWriter:
+    """Gathers tokens for a moment before they are written, so that no fsync paces an answer.
+
+    Parameters
+    ----------
+    send
+        Writes text; what it raises stops the generator.
+    interval
+        Longest time a token waits, except for the model's own pauses.
+    """
+
+    def __init__(self, send: Callable[[str], None], *, interval: timedelta = TOKEN_FLUSH_INTERVAL) -> None:
+        self._send = send
+        self._interval_seconds = interval.total_seconds()
+        self._parts: list[str] = []
+        self._last_flush = 0.0
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if self._parts:
+            self._send("".join(self._parts))
+            self._parts.clear()
+        self._last_flush = time.monotonic()
+
+    def write(self, text: str) -> None:
+        """Take one piece of text; the first one is written at once."""
+        self._parts.append(text)
+        if time.monotonic() - self._last_flush >= self._interval_seconds:
+            self.flush()

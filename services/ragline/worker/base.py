@@ -1,0 +1,182 @@
+"""The base task: claims a step, runs it, records how it ended. The one place that decides about retries."""
+
+import random
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from celery import Celery, Task
+from celery.exceptions import Reject
+
+from ragline.common.constants import (
+    LEASE,
+    MAX_ATTEMPTS,
+    MAX_TRANSIENT_ATTEMPTS,
+    RETRY_BACKOFF,
+    RETRY_BACKOFF_LIMIT,
+)
+from ragline.common.errors import InternalError, RagError, TransientError
+from ragline.common.messages import MESSAGE_VERSION, StepMessage
+from ragline.common.queues import NEXT_STEP, Step
+from ragline.pipeline.protocols import StepControl, StepDelegated, StepDone, StepOutcome, StepUnfinished
+from ragline.stores.ledger.working import Claim, ClaimLost
+from ragline.worker.context import ProcessContext
+from ragline.worker.leases import RunningStep
+
+__all__ = ["RaglineCelery", "StepTask", "retry_delay"]
+
+logger = structlog.get_logger(__name__)
+
+PartT = TypeVar("PartT")
+
+_PUT_BACK_PAUSE_SECONDS = 1.0
+"""Pace at which a worker puts back messages of a newer release until a worker of that release takes them."""
+
+
+class RaglineCelery(Celery):
+    """A Celery app that knows its process's context once the process is up."""
+
+    context: ProcessContext | None = None
+
+
+class StepTask(Task):
+    """Base of all tasks that do a step of a job."""
+
+    abstract = True
+    app: RaglineCelery
+
+    @property
+    def context(self) -> ProcessContext:
+        """Clients of this process."""
+        if self.app.context is None:
+            msg = "this process has no context: the worker's start-up signals did not run"
+            raise RuntimeError(msg)
+        return self.app.context
+
+    def run_step(
+        self, raw: dict[str, Any], run: Callable[[StepControl], StepOutcome], *, lease: timedelta = LEASE
+    ) -> None:
+        """Claim the step, run it, record the outcome.
+
+        Parameters
+        ----------
+        raw
+            The step message as it came.
+        run
+            The pipeline step.
+        lease
+            How long the claim holds when nobody renews it.
+
+        Raises
+        ------
+        Reject
+            The message is of a newer release: it goes back to its queue.
+        """
+        if raw.get("v") != MESSAGE_VERSION:
+            logger.warning("message of another release put back", version=raw.get("v"))
+            time.sleep(_PUT_BACK_PAUSE_SECONDS)
+            raise Reject(reason="unknown message version", requeue=True)
+        message = StepMessage.model_validate(raw)
+        claim = self.context.ledger.claim(
+            message, self.context.worker, lease=lease, max_attempts=_max_attempts(message.step)
+        )
+        if claim is None:
+            logger.debug("nothing to claim", job_id=message.job_id, step=message.step)
+            return
+        with structlog.contextvars.bound_contextvars(**_log_fields(claim)):
+            self._run_claimed(claim, run)
+
+    def end_workflow(self, claim: Claim, *, result: object = None, error: RagError | None = None) -> None:
+        """Record how a workflow ended that another task started."""
+        ledger = self.context.ledger
+        self._report(claim, lambda: ledger.fail(claim, error) if error else ledger.finish(claim, result))
+
+    def _run_claimed(self, claim: Claim, run: Callable[[StepControl], StepOutcome]) -> None:
+        started = time.monotonic()
+        try:
+            with self.context.keeper.keep(claim) as step:
+                outcome = run(step)
+            self._record(step, outcome)
+            logger.info("step ended", outcome=type(outcome).__name__, seconds=round(time.monotonic() - started, 3))
+        except ClaimLost as lost:
+            logger.info("step given up", reason=lost.state)
+        except TransientError as error:
+            self._retry(claim, error)
+        except RagError as error:
+            logger.warning("step failed", next="the job ends as failed", **error.to_log())
+            self._report(claim, partial(self.context.ledger.fail, claim, error))
+        except Exception as error:
+            logger.exception("step failed by a defect")
+            self._retry(claim, InternalError(f"{type(error).__name__} in step {claim.job.step}"))
+
+    def _record(self, step: RunningStep, outcome: StepOutcome) -> None:
+        ledger, claim = self.context.ledger, step.claim
+        match outcome:
+            case StepUnfinished(progressed=progressed):
+                ledger.hand_back(claim, interrupted=step.interrupted, progressed=progressed)
+            case StepDone(result=result):
+                following = NEXT_STEP.get(claim.job.step)
+                if following is None:
+                    ledger.finish(claim, result)
+                else:
+                    ledger.advance(claim, following)
+            case StepDelegated():
+                pass
+
+    def _report(self, claim: Claim, report: Callable[[], object]) -> None:
+        try:
+            report()
+        except ClaimLost as lost:
+            logger.info("step given up", reason=lost.state)
+        except TransientError as error:
+            # Nothing is lost: the lease runs out and the sweeper queues the step again.
+            logger.warning("outcome not recorded", job_id=claim.job.id, next="the lease runs out", **error.to_log())
+
+    def _retry(self, claim: Claim, error: RagError) -> None:
+        delay = retry_delay(claim.job.attempts, error)
+        limit = MAX_ATTEMPTS if isinstance(error, InternalError) else _max_attempts(claim.job.step)
+        logger.warning("step to be tried again", delay_seconds=delay.total_seconds(), **error.to_log())
+        self._report(claim, partial(self.context.ledger.retry, claim, error, delay, max_attempts=limit))
+
+
+def retry_delay(attempt: int, error: RagError) -> timedelta:
+    """How long to wait before the next attempt.
+
+    Doubling with equal jitter (half fixed, half random), as in "Exponential Backoff And Jitter", AWS Architecture
+    Blog, 2015; a Retry-After of the other side is the lower bound. At most a minute.
+
+    Parameters
+    ----------
+    attempt
+        The one that failed, from 1.
+    """
+    doublings = min(attempt - 1, 10)
+    longest = min(RETRY_BACKOFF * (1 << doublings), RETRY_BACKOFF_LIMIT)
+    delay = longest / 2 + longest / 2 * random.random()  # noqa: S311 - jitter, not a secret
+    asked = error.retry_after if isinstance(error, TransientError) and error.retry_after else timedelta()
+    return min(max(delay, asked), RETRY_BACKOFF_LIMIT)
+
+
+def _log_fields(claim: Claim) -> dict[str, object]:
+    job = claim.job
+    return {
+        "job_id": job.id,
+        "step": str(job.step),
+        "queue": str(job.queue),
+        "tenant": job.tenant,
+        "document_id": job.document_id,
+        "attempt": job.attempts,
+        "trace_id": job.trace_id,
+        "request_id": job.request_id,
+    }
+
+
+def _max_attempts(step: Step) -> int:
+    return MAX_ATTEMPTS if step in _WAITED_FOR else MAX_TRANSIENT_ATTEMPTS
+
+
+_WAITED_FOR = {Step.ANSWER, Step.PROCESS, Step.WORKFLOW}
+"""Steps somebody sits and waits for: better a clear failure soon than an answer in an hour."""

@@ -1,0 +1,115 @@
+"""Keeps the claims of this process alive and tells running steps when to stop."""
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import structlog
+
+from ragline.common.constants import LEASE_RENEWAL, STEP_BUDGET
+from ragline.common.errors import TransientError
+from ragline.common.models import JobRecord
+from ragline.stores.ledger.working import Claim, ClaimState, WorkLedger
+
+__all__ = ["LeaseKeeper", "RunningStep", "StopSignal"]
+
+logger = structlog.get_logger(__name__)
+
+
+class StopSignal(Protocol):
+    """Set when the worker is told to stop; shared by the pool's processes."""
+
+    def is_set(self) -> bool:
+        """Whether the worker stops."""
+
+
+class RunningStep:
+    """A claimed step on its way; what the pipeline sees as `StepControl`."""
+
+    def __init__(self, claim: Claim, *, ledger: WorkLedger, stopping: StopSignal) -> None:
+        self.claim = claim
+        self.lost = False
+        self._ledger = ledger
+        self._stopping = stopping
+        self._deadline = time.monotonic() + STEP_BUDGET.total_seconds()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the worker, not the budget, is the reason to stop."""
+        return self._stopping.is_set()
+
+    @property
+    def job(self) -> JobRecord:
+        """See `StepControl.job`."""
+        return self.claim.job
+
+    def report(
+        self,
+        *,
+        progress: tuple[int, int, str] | None = None,
+        checkpoint: Mapping[str, Any] | None = None,
+        events: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    ) -> None:
+        """See `StepControl.report`."""
+        self._ledger.record(self.claim, progress=progress, checkpoint=checkpoint, events=events)
+
+    def should_stop(self) -> bool:
+        """See `StepControl.should_stop`."""
+        return self.lost or self._stopping.is_set() or time.monotonic() > self._deadline
+
+
+class LeaseKeeper:
+    """One thread that renews all claims of this process together.
+
+    Parameters
+    ----------
+    ledger
+        Renews them.
+    stopping
+        Handed to every running step.
+    """
+
+    def __init__(self, ledger: WorkLedger, stopping: StopSignal) -> None:
+        self._ledger = ledger
+        self._stopping = stopping
+        self._running: list[RunningStep] = []
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._renew_for_ever, name="lease-keeper", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._thread.join(timeout=5)
+
+    @contextmanager
+    def keep(self, claim: Claim) -> Iterator[RunningStep]:
+        """Renew the claim while the body runs."""
+        step = RunningStep(claim, ledger=self._ledger, stopping=self._stopping)
+        with self._lock:
+            self._running.append(step)
+        try:
+            yield step
+        finally:
+            with self._lock:
+                self._running.remove(step)
+
+    def _renew_for_ever(self) -> None:
+        while not self._closed.wait(LEASE_RENEWAL.total_seconds()):
+            with self._lock:
+                steps = list(self._running)
+            if steps:
+                self._renew(steps)
+
+    def _renew(self, steps: Sequence[RunningStep]) -> None:
+        try:
+            states = self._ledger.renew([step.claim for step in steps])
+        except TransientError as error:
+            logger.warning("leases not renewed", claims=len(steps), **error.to_log())
+            return
+        for step, state in zip(steps, states, strict=True):
+            if state is not ClaimState.OK:
+                step.lost = True

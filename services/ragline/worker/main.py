@@ -1,0 +1,57 @@
+"""Entry point of a worker: ``python -m ragline.worker.main QUEUE``."""
+
+import socket
+import sys
+
+from ragline.common.config import ConfigError, WorkerConfig, load_config
+from ragline.common.queues import Queue
+from ragline.worker.app import create_celery
+from ragline.worker.pools import POOLS
+
+__all__ = ["main"]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the worker of one queue until it is told to stop.
+
+    Returns
+    -------
+    int
+        Exit status: 2 for a wrong queue or setting.
+    """
+    if len(arguments) != 1 or arguments[0] not in list(Queue):
+        sys.stderr.write(f"usage: python -m ragline.worker.main {{{'|'.join(Queue)}}}\n")
+        return 2
+    queue = Queue(arguments[0])
+    try:
+        config = load_config(WorkerConfig)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    pool = POOLS[queue]
+    worker = f"{queue}@{socket.gethostname()}"
+    concurrency = str(config.worker_concurrency or pool.concurrency)
+    # Workers of one queue share nothing but Redis: gossip and mingle would only make them slower to start.
+    quiet = ["--without-gossip", "--without-mingle"]
+    create_celery(config, queue, worker=worker).worker_main(
+        [
+            "--quiet",
+            "worker",
+            "-n",
+            worker,
+            "-Q",
+            queue,
+            "-P",
+            pool.kind,
+            "-c",
+            concurrency,
+            *quiet,
+            "--loglevel",
+            config.log_level,
+        ]
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

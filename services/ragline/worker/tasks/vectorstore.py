@@ -1,0 +1,38 @@
+"""Tasks of the `vectorstore` queue: the only ones that write to Chroma. I/O-bound, thread pool, few replicas."""
+
+from typing import Any
+
+from celery import shared_task
+
+from ragline.pipeline.deleting import DeleteStep
+from ragline.pipeline.indexing import IndexStep
+from ragline.worker.base import StepTask
+from ragline.worker.context import ProcessContext
+from ragline.worker.factory import build_embedder, build_vectors
+
+__all__ = ["create_vectorstore_task", "delete_document_task"]
+
+
+def _index_step(context: ProcessContext) -> IndexStep:
+    return IndexStep(
+        ledger=context.ledger,
+        files=context.files,
+        embedder=context.part(build_embedder),
+        vectors=context.part(build_vectors),
+    )
+
+
+def _delete_step(context: ProcessContext) -> DeleteStep:
+    return DeleteStep(ledger=context.ledger, files=context.files, vectors=context.part(build_vectors))
+
+
+@shared_task(name="create_vectorstore_task", base=StepTask, bind=True)
+def create_vectorstore_task(self: StepTask, message: dict[str, Any]) -> None:
+    """Embed new chunks, store them and make the document's version visible."""
+    self.run_step(message, self.context.part(_index_step).run)
+
+
+@shared_task(name="delete_document_task", base=StepTask, bind=True)
+def delete_document_task(self: StepTask, message: dict[str, Any]) -> None:
+    """Remove a document's chunks and files."""
+    self.run_step(message, self.context.part(_delete_step).run)

@@ -1,0 +1,83 @@
+"""What the API process holds: built at start-up, closed at the end."""
+
+import asyncio
+from contextlib import suppress
+
+import httpx2
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from ragline.api.questions import QuestionSubmission
+from ragline.api.submissions import DocumentSubmission
+from ragline.common.config import ApiConfig
+from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
+from ragline.common.errors import RagError, TransientError
+from ragline.stores.ledger.accepting import AcceptLedger
+from ragline.stores.objects import ObjectStore
+
+__all__ = ["ApiContext"]
+
+logger = structlog.get_logger(__name__)
+
+
+class ApiContext:
+    """Clients of the API process and its sweeper."""
+
+    def __init__(self, config: ApiConfig) -> None:
+        self.config = config
+        self._redis = redis.asyncio.Redis.from_url(
+            config.redis_url.get_secret_value(),
+            decode_responses=True,
+            socket_timeout=BROKER_TIMEOUT_SECONDS - 0.5,
+            socket_connect_timeout=1,
+            health_check_interval=5,
+            # A second try for an idle connection that turns out to be dead, none after a timeout: it has cost the wait.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+        )
+        self.ledger = AcceptLedger(self._redis)
+        self.objects = ObjectStore(config.object_store_url)
+        self.questions = QuestionSubmission(ledger=self.ledger, config=config)
+        self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)
+        self._http = httpx2.AsyncClient(timeout=BROKER_TIMEOUT_SECONDS)
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def close(self) -> None:
+        """Stop the sweeper and let go of everything."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._sweeper
+        await self._http.aclose()
+        await self._redis.aclose()
+
+    async def ping_chroma(self) -> None:
+        """Return when the vector store is ready."""
+        try:
+            reply = await self._http.get(f"{self.config.chroma_url}/api/v2/healthcheck")
+        except httpx2.HTTPError as error:
+            raise TransientError("chroma", "healthcheck", type(error).__name__) from error
+        if not reply.is_success:
+            raise TransientError("chroma", "healthcheck", f"status {reply.status_code}")
+
+    def start(self) -> None:
+        """Begin to sweep."""
+        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL.total_seconds())
+            try:
+                expired, due, vanished = await self.ledger.sweep()
+            except RagError as error:
+                logger.warning("sweep failed", next="another try in a second", **error.to_log())
+                continue
+            except Exception:
+                logger.exception("sweep failed by a defect", next="another try in a second")
+                continue
+            if expired or vanished:
+                logger.warning("work queued again", expired_leases=expired, vanished_messages=vanished)
+            elif due:
+                logger.info("retries queued", jobs=due)

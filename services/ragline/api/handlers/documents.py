@@ -1,0 +1,137 @@
+"""Documents: upload, look at, delete."""
+
+import base64
+import binascii
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from starlette.datastructures import UploadFile
+
+from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.replies import document_reply, submission_reply
+from ragline.api.schemas import DocumentList, DocumentReply, SubmissionReply
+from ragline.common.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from ragline.common.queues import JobKind
+from ragline.stores.ledger.accepting import NewJob
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["documents"])
+
+_READ_BYTES = 2**20
+_POLL_AGAIN_SECONDS = "1"
+
+_UPLOAD_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "contentMediaType": "application/pdf"}},
+                }
+            },
+            "application/pdf": {"schema": {"type": "string", "contentMediaType": "application/pdf"}},
+        },
+    }
+}
+
+
+@router.post(
+    "/collections/{name}/documents",
+    status_code=202,
+    summary="Upload a PDF",
+    description="A form with one `file`, or the raw bytes with `?name=`. The same name again is a new version.",
+    openapi_extra=_UPLOAD_BODY,
+)
+async def upload_document(
+    *,
+    name: str,
+    request: Request,
+    response: Response,
+    context: Context,
+    tenant: Tenant,
+    trace: Trace,
+    document_name: Annotated[str | None, Query(alias="name", description="Name of the document, for raw bytes")] = None,
+) -> SubmissionReply:
+    label, source = await _uploaded(request, document_name)
+    submission = await context.documents.submit(tenant=tenant, collection=name, name=label, source=source, trace=trace)
+    reply = submission_reply(submission)
+    response.headers["Location"] = reply.links["job"]
+    response.headers["Retry-After"] = _POLL_AGAIN_SECONDS
+    return reply
+
+
+@router.get("/collections/{name}/documents", summary="Documents of a collection, oldest first")
+async def list_documents(
+    name: str,
+    context: Context,
+    tenant: Tenant,
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    cursor: Annotated[str | None, Query(description="From the `next` link")] = None,
+) -> DocumentList:
+    await context.ledger.collection(tenant, name)
+    after = _decoded(cursor) if cursor else 0
+    records = await context.ledger.documents(tenant, name, after=after, limit=limit)
+    following = f"/v1/collections/{name}/documents?limit={limit}&cursor={_encoded(after + limit)}"
+    return DocumentList(
+        documents=[document_reply(record) for record in records], next=following if len(records) == limit else None
+    )
+
+
+@router.get("/documents/{document_id}", summary="Where a document is, why it waits, what happens next")
+async def get_document(document_id: str, context: Context, tenant: Tenant) -> DocumentReply:
+    record = await context.ledger.document(tenant, document_id)
+    try:
+        job = await context.ledger.job(tenant, record.job_id)
+    except NotFound:
+        job = None
+    return document_reply(record, job=job, queues=await context.ledger.queues() if job else ())
+
+
+@router.delete("/documents/{document_id}", status_code=202, summary="Delete a document")
+async def delete_document(
+    document_id: str, response: Response, context: Context, tenant: Tenant, trace: Trace
+) -> SubmissionReply:
+    new = NewJob(tenant=tenant, kind=JobKind.DELETE, params={}, document_id=document_id)
+    reply = submission_reply(await context.ledger.accept_job(new, trace))
+    response.headers["Location"] = reply.links["job"]
+    return reply
+
+
+async def _uploaded(request: Request, document_name: str | None) -> tuple[str, AsyncIterator[bytes]]:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    match kind:
+        case "application/pdf" | "application/octet-stream":
+            if not document_name:
+                raise InvalidRequest("Raw bytes need a name: ?name=handbook.pdf")
+            return document_name, request.stream()
+        case "multipart/form-data":
+            form = await request.form(max_files=1, max_fields=10)
+            file = form.get("file")
+            if not isinstance(file, UploadFile):
+                raise InvalidRequest("The form needs one part `file` that is a file")
+            return document_name or file.filename or "", _parts(file)
+        case _:
+            raise UnsupportedMediaType("Send a PDF as multipart/form-data or application/pdf")
+
+
+async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
+    while part := await file.read(_READ_BYTES):
+        yield part
+
+
+def _encoded(rank: int) -> str:
+    return base64.urlsafe_b64encode(str(rank).encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str) -> int:
+    try:
+        rank = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error) as error:
+        raise InvalidRequest("The cursor is not one of ours") from error
+    if rank < 0:
+        raise InvalidRequest("The cursor is not one of ours")
+    return rank

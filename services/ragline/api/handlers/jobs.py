@@ -1,0 +1,56 @@
+"""Jobs: look at, wait for, follow, cancel."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from ragline.api.dependencies import Context, Tenant
+from ragline.api.replies import job_reply
+from ragline.api.schemas import JobReply
+from ragline.api.waiting import JobReader
+from ragline.common.models import JobRecord
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_EventId = Annotated[str, Header(alias="Last-Event-ID", pattern=r"^\d{1,20}(-\d{1,20})?$")]
+
+
+@router.get("/{job_id}", summary="One job", description="`wait` holds the reply until the job ends, at most so long.")
+async def get_job(
+    job_id: str,
+    response: Response,
+    context: Context,
+    tenant: Tenant,
+    wait: Annotated[float, Query(ge=0, le=30, description="Seconds")] = 0,
+) -> JobReply:
+    job = await context.ledger.job(tenant, job_id)
+    if wait and not job.state.final:
+        job = await JobReader(context.ledger, tenant=tenant, job_id=job_id).ended(timeout_seconds=wait)
+    return await _reply(context, response, job)
+
+
+@router.delete("/{job_id}", status_code=202, summary="Cancel a job")
+async def cancel_job(job_id: str, response: Response, context: Context, tenant: Tenant) -> JobReply:
+    await context.ledger.cancel(tenant, job_id)
+    return await _reply(context, response, await context.ledger.job(tenant, job_id))
+
+
+@router.get("/{job_id}/events", summary="A job's events as they come", response_class=StreamingResponse)
+async def get_job_events(
+    job_id: str, request: Request, context: Context, tenant: Tenant, last_event_id: _EventId = "0"
+) -> StreamingResponse:
+    await context.ledger.job(tenant, job_id)
+    events = JobReader(context.ledger, tenant=tenant, job_id=job_id).events(request, after=last_event_id)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+
+
+async def _reply(context: Context, response: Response, job: JobRecord) -> JobReply:
+    if job.state.final:
+        return job_reply(job)
+    response.headers["Retry-After"] = "1"
+    workers = next(status.workers for status in await context.ledger.queues() if status.queue == job.queue)
+    return job_reply(job, workers=workers)

@@ -1,0 +1,92 @@
+"""The original's task endpoints: demo calculations, Celery workflows, status in the original's words."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.replies import task_status, tasks_info
+from ragline.api.schemas import (
+    AddRequest,
+    ChainRequest,
+    DivideRequest,
+    ParallelRequest,
+    ProcessRequest,
+    TasksInfo,
+    TaskStatus,
+    TaskSubmitted,
+)
+from ragline.common.errors import DivisionByZero, NotFound
+from ragline.common.models import JobRecord, JobState
+from ragline.common.queues import FIRST_STEP, NEXT_STEP, JobKind, Step
+from ragline.stores.ledger.accepting import NewJob
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/tasks", tags=["tasks"])
+
+
+@router.get("/info", summary="Queues, workers and tasks")
+async def get_tasks_info(context: Context, _tenant: Tenant) -> TasksInfo:
+    return tasks_info(await context.ledger.queues())
+
+
+@router.get("/status/{task_id}", summary="Status of a task")
+async def get_task_status(task_id: str, context: Context, tenant: Tenant) -> TaskStatus:
+    job_id, _, step = task_id.partition(".")
+    job = await context.ledger.job(tenant, job_id)
+    return task_status(task_id, job, _state_of_step(job, step) if step else job.state)
+
+
+@router.post("/process", summary="Process data in the background")
+async def process(body: ProcessRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+    new = NewJob(tenant=tenant, kind=JobKind.PROCESS, params={"data": body.data})
+    submission = await context.ledger.accept_job(new, trace)
+    return TaskSubmitted(task_id=submission.job_id)
+
+
+@router.post("/calculate/add", summary="Add two numbers")
+async def calculate_add(body: AddRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+    return await _start(context, tenant, trace, {"workflow": "add", **body.model_dump()})
+
+
+@router.post("/calculate/divide", summary="Divide two numbers")
+async def calculate_divide(body: DivideRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+    _check_divisor(body.divisor)
+    return await _start(context, tenant, trace, {"workflow": "divide", **body.model_dump()})
+
+
+@router.post("/workflow/chain", summary="Add, then divide: a Celery chain")
+async def workflow_chain(body: ChainRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+    _check_divisor(body.divisor)
+    return await _start(context, tenant, trace, {"workflow": "chain", **body.model_dump()})
+
+
+@router.post("/workflow/parallel", summary="Add and divide in parallel, then sum: a Celery chord")
+async def workflow_parallel(body: ParallelRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+    _check_divisor(body.z)
+    return await _start(context, tenant, trace, {"workflow": "parallel", **body.model_dump()})
+
+
+async def _start(context: Context, tenant: str, trace: Trace, params: dict[str, Any]) -> TaskSubmitted:
+    submission = await context.ledger.accept_job(NewJob(tenant=tenant, kind=JobKind.WORKFLOW, params=params), trace)
+    return TaskSubmitted(task_id=submission.job_id)
+
+
+def _check_divisor(divisor: float) -> None:
+    if divisor == 0:
+        raise DivisionByZero("The divisor must not be 0")
+
+
+def _state_of_step(job: JobRecord, step: str) -> JobState:
+    steps: list[Step] = [FIRST_STEP[job.kind]]
+    while steps[-1] in NEXT_STEP:
+        steps.append(NEXT_STEP[steps[-1]])
+    if step not in steps:
+        raise NotFound("There is no such task")
+    asked, current = steps.index(Step(step)), steps.index(job.step)
+    if asked < current:
+        return JobState.SUCCEEDED
+    if asked > current:
+        return job.state if job.state.final else JobState.QUEUED
+    return JobState.QUEUED if not job.state.final and job.step_state == "queued" else job.state

@@ -1,0 +1,112 @@
+"""Around every request: who it is, how large it may be, one log line, and a problem when all else fails."""
+
+import re
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ragline.api.problems import problem_response
+from ragline.common.errors import InternalError, TooLarge
+from ragline.common.telemetry import TraceContext, new_trace
+
+__all__ = ["BodyLimitMiddleware", "RequestContextMiddleware"]
+
+logger = structlog.get_logger(__name__)
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_QUIET_PATHS = {"/healthz", "/readyz"}
+_UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/documents/?")
+
+_JSON_BODY_LIMIT_BYTES = 2**20
+"""Largest body of a request that is not an upload."""
+
+_MULTIPART_SLACK_BYTES = 2**16
+"""What a multipart form may add around its file."""
+
+
+class RequestContextMiddleware:
+    """Gives every request its id and trace, logs it, and turns an unexpected exception into a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        trace = _trace(Headers(scope=scope))
+        scope.setdefault("state", {})["trace"] = trace
+        started, status = time.monotonic(), 0
+
+        async def send_with_ids(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = trace.request_id
+                headers["traceparent"] = trace.traceparent
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):
+            try:
+                await self._app(scope, receive, send_with_ids)
+            except Exception:
+                logger.exception("request failed by a defect", method=scope["method"], path=scope["path"])
+                if status:
+                    raise
+                failure = problem_response(InternalError("defect"), trace.request_id)
+                await failure(scope, receive, send_with_ids)
+            _log_request(scope, status, time.monotonic() - started)
+
+
+class BodyLimitMiddleware:
+    """Refuses a body that is too large: by its announced length at once, otherwise as it comes."""
+
+    def __init__(self, app: ASGIApp, *, max_upload_bytes: int) -> None:
+        self._app = app
+        self._max_upload_bytes = max_upload_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        upload = _UPLOAD_PATH.fullmatch(scope["path"])
+        limit = self._max_upload_bytes + _MULTIPART_SLACK_BYTES if upload else _JSON_BODY_LIMIT_BYTES
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id)
+            await reply(scope, receive, send)
+            return
+        seen = 0
+
+        async def counted() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > limit:
+                raise _too_large(limit)
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def _too_large(limit_bytes: int) -> TooLarge:
+    return TooLarge(f"The body has more than {limit_bytes} bytes")
+
+
+def _trace(headers: Headers) -> TraceContext:
+    wanted = headers.get("x-request-id", "")
+    return new_trace(
+        traceparent=headers.get("traceparent"), request_id=wanted if _REQUEST_ID.fullmatch(wanted) else None
+    )
+
+
+def _log_request(scope: Scope, status: int, seconds: float) -> None:
+    if scope["path"] not in _QUIET_PATHS:
+        logger.info(
+            "request", method=scope["method"], path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1)
+        )

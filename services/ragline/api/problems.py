@@ -1,0 +1,126 @@
+"""Every 4xx and 5xx as RFC 9457 problem details."""
+
+from http import HTTPStatus
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from ragline.common.errors import InternalError, InvalidRequest, MethodNotAllowed, NotFound, RagError, TransientError
+
+__all__ = [
+    "PROBLEM_MEDIA_TYPE",
+    "FieldProblem",
+    "Problem",
+    "install_problem_handlers",
+    "problem",
+    "problem_response",
+    "request_id",
+]
+
+logger = structlog.get_logger(__name__)
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_RETRY_AFTER_SECONDS = 2
+"""Told to clients when a part is away: the supervisor or Kubernetes restarts most parts within seconds."""
+
+
+class FieldProblem(BaseModel):
+    """One field that is wrong."""
+
+    pointer: str = Field(description="JSON pointer (RFC 6901) into the request", examples=["/body/top_k"])
+    detail: str = Field(examples=["Input should be greater than or equal to 1"])
+
+
+class Problem(BaseModel):
+    """What went wrong, for programs and for people."""
+
+    type: str = Field(description="Address of a page about this code", examples=["/errors/not_found"])
+    title: str = Field(examples=["There is no such thing"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no such document"])
+    code: str = Field(description="Stable name of the error", examples=["not_found"])
+    request_id: str = Field(description="Names this request in the service's logs", examples=["req_3f2a"])
+    retryable: bool = Field(description="Whether the same request may succeed later", examples=[False])
+    errors: list[FieldProblem] = Field(default=[], description="The fields that are wrong, for invalid requests")
+
+
+def install_problem_handlers(app: FastAPI) -> None:
+    """Answer every error of the app with a problem."""
+
+    @app.exception_handler(RagError)
+    async def _named(request: Request, error: RagError) -> Response:
+        return problem_response(error, request_id(request))
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(_invalid_request(error), request_id(request))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, error: HTTPException) -> Response:
+        named = error.__cause__ if isinstance(error.__cause__, RagError) else _from_status(error)
+        return problem_response(named, request_id(request), headers=dict(error.headers or {}), status=error.status_code)
+
+
+def problem(error: RagError, request_id: str) -> Problem:
+    """The problem that tells of an error; a defect of ours tells nothing but its code."""
+    detail = "The error was recorded" if isinstance(error, InternalError) else error.detail
+    return Problem(
+        type=f"/errors/{error.code}",
+        title=error.title,
+        status=error.status,
+        detail=detail,
+        code=error.code,
+        request_id=request_id,
+        retryable=error.retryable,
+        errors=[FieldProblem(**field) for field in error.errors] if isinstance(error, InvalidRequest) else [],
+    )
+
+
+def problem_response(
+    error: RagError, request_id: str, *, headers: dict[str, str] | None = None, status: int | None = None
+) -> Response:
+    """The problem as a reply, with ``Retry-After`` when another try makes sense."""
+    content = problem(error, request_id).model_dump()
+    # An HTTP error without an error class of ours keeps its own status; everything else has the class's.
+    content["status"] = status if status is not None and type(error) is RagError else error.status
+    sent = dict(headers or {})
+    if error.retryable:
+        asked = error.retry_after if isinstance(error, TransientError) else None
+        sent["Retry-After"] = str(max(1, round(asked.total_seconds())) if asked else _RETRY_AFTER_SECONDS)
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.warning("request failed", **error.to_log())
+    return JSONResponse(content, content["status"], sent, media_type=PROBLEM_MEDIA_TYPE)
+
+
+def request_id(request: Request) -> str:
+    """The id that names this request in logs and replies."""
+    trace = getattr(request.state, "trace", None)
+    return trace.request_id if trace else ""
+
+
+def _from_status(error: HTTPException) -> RagError:
+    match error.status_code:
+        case 404:
+            return NotFound("There is nothing at this address")
+        case 405:
+            return MethodNotAllowed("This address does not take that method")
+        case _:
+            return InvalidRequest(str(error.detail))
+
+
+def _invalid_request(error: RequestValidationError) -> InvalidRequest:
+    fields = [
+        {"pointer": "/" + "/".join(map(_escaped, problem["loc"])), "detail": problem["msg"]}
+        for problem in error.errors()
+    ]
+    return InvalidRequest("; ".join(f"{field['pointer']}: {field['detail']}" for field in fields), fields)
+
+
+def _escaped(part: Any) -> str:  # noqa: ANN401 - a key or an index
+    return str(part).replace("~", "~0").replace("/", "~1")

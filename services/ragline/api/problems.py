@@ -10,7 +10,15 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from ragline.common.errors import InternalError, InvalidRequest, MethodNotAllowed, NotFound, RagError, TransientError
+from ragline.common.errors import (
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NotFound,
+    RagError,
+    TransientError,
+    Unauthorized,
+)
 
 __all__ = [
     "PROBLEM_MEDIA_TYPE",
@@ -55,6 +63,8 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RagError)
     async def _named(request: Request, error: RagError) -> Response:
+        if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.warning("request failed", **error.to_log())
         return problem_response(error, request_id(request))
 
     @app.exception_handler(RequestValidationError)
@@ -64,7 +74,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         named = error.__cause__ if isinstance(error.__cause__, RagError) else _from_status(error)
-        return problem_response(named, request_id(request), headers=dict(error.headers or {}), status=error.status_code)
+        return problem_response(named, request_id(request), headers=dict(error.headers or {}))
 
 
 def problem(error: RagError, request_id: str) -> Problem:
@@ -82,20 +92,17 @@ def problem(error: RagError, request_id: str) -> Problem:
     )
 
 
-def problem_response(
-    error: RagError, request_id: str, *, headers: dict[str, str] | None = None, status: int | None = None
-) -> Response:
+def problem_response(error: RagError, request_id: str, *, headers: dict[str, str] | None = None) -> Response:
     """The problem as a reply, with ``Retry-After`` when another try makes sense."""
     content = problem(error, request_id).model_dump()
-    # An HTTP error without an error class of ours keeps its own status; everything else has the class's.
-    content["status"] = status if status is not None and type(error) is RagError else error.status
     sent = dict(headers or {})
+    if isinstance(error, Unauthorized):
+        # RFC 9110, section 11.6.1: a 401 must name a scheme that is accepted.
+        sent["WWW-Authenticate"] = "Bearer"
     if error.retryable:
         asked = error.retry_after if isinstance(error, TransientError) else None
         sent["Retry-After"] = str(max(1, round(asked.total_seconds())) if asked else _RETRY_AFTER_SECONDS)
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.warning("request failed", **error.to_log())
-    return JSONResponse(content, content["status"], sent, media_type=PROBLEM_MEDIA_TYPE)
+    return JSONResponse(content, error.status, sent, media_type=PROBLEM_MEDIA_TYPE)
 
 
 def request_id(request: Request) -> str:
@@ -110,6 +117,8 @@ def _from_status(error: HTTPException) -> RagError:
             return NotFound("There is nothing at this address")
         case 405:
             return MethodNotAllowed("This address does not take that method")
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return InternalError(str(error.detail))
         case _:
             return InvalidRequest(str(error.detail))
 

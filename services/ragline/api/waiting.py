@@ -10,7 +10,7 @@ from fastapi import Request
 from fastapi.sse import format_sse_event
 
 from ragline.common.errors import Cancelled, RagError, TransientError, rebuild_error
-from ragline.common.models import JobRecord, JobState
+from ragline.common.models import Event, JobRecord, JobState
 from ragline.stores.ledger.accepting import AcceptLedger
 
 __all__ = ["JobReader"]
@@ -47,7 +47,8 @@ class JobReader:
         """
         deadline = time.monotonic() + timeout_seconds
         async for event in self._ledger.follow(self._job_id):
-            if event is None and (time.monotonic() > deadline or await request.is_disconnected()):
+            # Also while events come: an answer that trickles in takes no longer than a silent one.
+            if not _is_last(event) and (time.monotonic() > deadline or await request.is_disconnected()):
                 await self._ledger.cancel(self._tenant, self._job_id)
                 raise TransientError("rag", "answer", f"no answer within {timeout_seconds:g} s")
         job = await self._ledger.job(self._tenant, self._job_id)
@@ -59,7 +60,7 @@ class JobReader:
         """The job when it has ended, or as it is after the timeout."""
         deadline = time.monotonic() + timeout_seconds
         async for event in self._ledger.follow(self._job_id, block_seconds=min(1.0, timeout_seconds)):
-            if event is None and time.monotonic() >= deadline:
+            if not _is_last(event) and time.monotonic() >= deadline:
                 break
         return await self._ledger.job(self._tenant, self._job_id)
 
@@ -78,7 +79,7 @@ class JobReader:
         try:
             async for event in self._ledger.follow(self._job_id, after=after):
                 if event is not None:
-                    finished = event.type == "done"
+                    finished = _is_last(event)
                     yield _sse(event.type, event.data, event.id)
                     quiet_since = time.monotonic()
                 elif await request.is_disconnected():
@@ -97,6 +98,10 @@ class JobReader:
             await self._ledger.cancel(self._tenant, self._job_id)
         except RagError as error:
             logger.warning("question not cancelled", job_id=self._job_id, next="answered to nobody", **error.to_log())
+
+
+def _is_last(event: Event | None) -> bool:
+    return event is not None and event.type == "done"
 
 
 def _sse(event: str, data: object, event_id: str | None = None) -> bytes:

@@ -20,7 +20,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from typing_extensions import override
 
@@ -85,6 +85,11 @@ class RagError(Exception):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors differ, and an error must survive the way between a pool's processes.
+        return _restore, (type(self), dict(vars(self)))
 
     def to_log(self) -> dict[str, str]:
         """Fields for one log line."""
@@ -268,12 +273,16 @@ def _leaves(parent: type[RagError]) -> list[type[RagError]]:
 
 def error_class(code: str) -> type[RagError]:
     """The class that owns a stored code; `InternalError` for one this release does not know."""
-    return next((leaf for leaf in _leaves(RagError) if leaf is not RagError and leaf.code == code), InternalError)
+    return next((leaf for leaf in _leaves(RagError)[1:] if vars(leaf).get("code") == code), InternalError)
 
 
 def rebuild_error(code: str, detail: str) -> RagError:
     """An error again from what a job record keeps of it."""
-    kind = error_class(code)
-    error = kind.__new__(kind, detail)
-    RagError.__init__(error, detail)
+    return _restore(error_class(code), {"detail": detail})
+
+
+def _restore(kind: type[RagError], state: dict[str, Any]) -> RagError:
+    error = kind.__new__(kind, state["detail"])
+    RagError.__init__(error, state["detail"])
+    vars(error).update(state)
     return error

@@ -42,6 +42,8 @@ class ConvertStep:
                 should_stop=control.should_stop,
                 carry=Carry(**checkpoint.get("carry", {})),
             )
+        # Asks for the claim right before the write: a zombie's run of pages could overlap with those of its successor.
+        control.report()
         self._files.put_pages(job.document_id, job.version, run.pages)
         has_text = checkpoint.get("has_text", False) or any(page.text.strip() for page in run.pages)
         if run.next_page is not None:
@@ -76,6 +78,6 @@ class SplitStep:
         chunks = self._splitter.run(pages, tenant=job.tenant, collection=job.collection, document_id=job.document_id)
         if not chunks:
             raise NoText("The document's text holds nothing to index")
-        self._files.put_manifest(job.document_id, job.version, Manifest(pages=len(pages), chunks=tuple(chunks)))
         control.report(progress=(len(chunks), len(chunks), "chunks"))
+        self._files.put_manifest(job.document_id, job.version, Manifest(pages=len(pages), chunks=tuple(chunks)))
         return StepDone()

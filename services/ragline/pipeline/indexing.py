@@ -53,7 +53,7 @@ class IndexStep:
         if embedded < len(missing):
             return StepUnfinished(progressed=embedded > 0)
         self._ledger.commit(control.claim, pages=manifest.pages, chunks=len(manifest.chunks))
-        self._remove_replaced(job, collection, manifest)
+        self._remove_replaced(control, collection, manifest)
         counts = {"pages": manifest.pages, "chunks": len(manifest.chunks), "embedded": embedded}
         return StepDone(result={"document_id": job.document_id, "version": job.version, **counts})
 
@@ -93,9 +93,12 @@ class IndexStep:
             for batch in stream:
                 yield chunks[batch.start : batch.start + len(batch.vectors)], batch
 
-    def _remove_replaced(self, job: JobRecord, collection: CollectionRecord, manifest: Manifest) -> None:
+    def _remove_replaced(self, control: StepControl, collection: CollectionRecord, manifest: Manifest) -> None:
+        job = control.job
         current = {chunk.id for chunk in manifest.chunks}
         stored = self._vectors.ids_of_document(collection.physical, job.document_id)
+        # Asks for the claim once more: what a zombie takes for left over may be the chunks of the next version.
+        control.report()
         self._vectors.delete(collection.physical, stored - current)
         replaced = {
             version: key for version, key in self._ledger.originals(job.document_id).items() if version < job.version

@@ -1,9 +1,10 @@
 """Comparison of what the vector store holds with what the manifests say (promise P2)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 
-from ragline.common.models import DocumentRecord, DocumentState
+from ragline.common.errors import ProtocolError
+from ragline.common.models import DocumentRecord, DocumentState, JobRecord
 from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
@@ -52,34 +53,56 @@ class VerifyStep:
             Its result counts documents and chunks and names ids that are `missing` (in a manifest only), `extra` (of
             no known document) and `stale` (of a known document, but not of its visible version). Chunks of a document
             that is being worked on are left out: they are in motion.
+
+        Raises
+        ------
+        TransientError, ProtocolError
+            Of a store; a manifest that should be there is missing.
         """
         job = control.job
-        collection = self._ledger.collection(job.tenant, job.collection)
-        stored = (
-            self._vectors.ids_of_scope(collection.physical, scope_of(job.tenant, job.collection)) if collection else {}
-        )
-        documents = self._ledger.documents(self._ledger.document_ids(job.tenant, job.collection))
-        return StepDone(result=_report(self._compare(documents, stored)))
+        before = self._documents(job)
+        expected = {id_: self._expected(document) for id_, document in before.items() if document.state in _SETTLED}
+        stored = self._stored(job)
+        # Listing a large collection takes seconds: what has changed meanwhile is in motion too.
+        after = self._documents(job)
+        settled = {id_: ids for id_, ids in expected.items() if after.get(id_) == before[id_] and ids is not None}
+        known = before.keys() | after.keys()
+        return StepDone(result=_report(_compare(settled, stored, documents=len(after), known=known)))
 
-    def _compare(self, documents: Mapping[str, DocumentRecord], stored: Mapping[str, str]) -> _Difference:
-        by_document: dict[str, set[str]] = {}
-        for chunk_id, document_id in stored.items():
-            by_document.setdefault(document_id, set()).add(chunk_id)
-        difference = _Difference(documents=len(documents), chunks=len(stored))
-        for document_id in by_document.keys() - documents.keys():
-            difference.extra.extend(sorted(by_document[document_id]))
-        for document in documents.values():
-            if document.state in _SETTLED:
-                held = by_document.get(document.id, set())
-                expected = self._expected(document)
-                difference.missing.extend(sorted(expected - held))
-                difference.stale.extend(sorted(held - expected))
-        return difference
+    def _documents(self, job: JobRecord) -> Mapping[str, DocumentRecord]:
+        return self._ledger.documents(self._ledger.document_ids(job.tenant, job.collection))
 
-    def _expected(self, document: DocumentRecord) -> set[str]:
+    def _expected(self, document: DocumentRecord) -> set[str] | None:
+        """Ids of the visible version; None when that has just been replaced."""
         if not document.version:
             return set()
-        return {chunk.id for chunk in self._files.manifest(document.id, document.version).chunks}
+        try:
+            return {chunk.id for chunk in self._files.manifest(document.id, document.version).chunks}
+        except ProtocolError:
+            if self._ledger.documents([document.id]).get(document.id) == document:
+                raise
+            return None
+
+    def _stored(self, job: JobRecord) -> Mapping[str, str]:
+        collection = self._ledger.collection(job.tenant, job.collection)
+        scope = scope_of(job.tenant, job.collection)
+        return self._vectors.ids_of_scope(collection.physical, scope) if collection else {}
+
+
+def _compare(
+    settled: Mapping[str, set[str]], stored: Mapping[str, str], *, documents: int, known: Collection[str]
+) -> _Difference:
+    by_document: dict[str, set[str]] = {}
+    for chunk_id, document_id in stored.items():
+        by_document.setdefault(document_id, set()).add(chunk_id)
+    difference = _Difference(documents=documents, chunks=len(stored))
+    for document_id in by_document.keys() - known:
+        difference.extra.extend(sorted(by_document[document_id]))
+    for document_id, expected in settled.items():
+        held = by_document.get(document_id, set())
+        difference.missing.extend(sorted(expected - held))
+        difference.stale.extend(sorted(held - expected))
+    return difference
 
 
 def _report(difference: _Difference) -> dict[str, object]:

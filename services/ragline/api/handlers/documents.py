@@ -21,6 +21,8 @@ router = APIRouter(prefix="/v1", tags=["documents"])
 
 _READ_BYTES = 2**20
 _POLL_AGAIN_SECONDS = "1"
+_MAX_RANK = 2**31
+"""Redis refuses ranks of more than 64 bits; a collection never has this many documents."""
 
 _UPLOAD_BODY = {
     "requestBody": {
@@ -132,6 +134,6 @@ def _decoded(cursor: str) -> int:
         rank = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error) as error:
         raise InvalidRequest("The cursor is not one of ours") from error
-    if rank < 0:
+    if not 0 <= rank <= _MAX_RANK:
         raise InvalidRequest("The cursor is not one of ours")
     return rank

@@ -19,6 +19,8 @@ ConfigT = TypeVar("ConfigT", bound=BaseSettings)
 
 _DEFAULT_MODELS = {"local": "all-MiniLM-L6-v2", "openai": "text-embedding-3-small"}
 
+_HTTP_URL = r"^https?://."
+
 
 class ConfigError(Exception):
     """A setting is unknown, missing or out of range; the message names it."""
@@ -37,7 +39,9 @@ class BaseConfig(BaseSettings):
         description="Originals and manifests: file:// folder, s3://, gs:// or az:// bucket",
     )
     chroma_url: str = Field(
-        "http://localhost:8001", description="Chroma's Rust server; the API only asks whether it is there"
+        "http://localhost:8001",
+        pattern=_HTTP_URL,
+        description="Chroma's Rust server; the API only asks whether it is there",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged")
     log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
@@ -88,7 +92,7 @@ class ApiConfig(BaseConfig):
 
     @model_validator(mode="after")
     def _auth_needs_keys(self) -> Self:
-        if self.enable_auth and not self.api_keys.get_secret_value():
+        if self.enable_auth and not self.api_keys.get_secret_value().strip(" ,"):
             msg = "ENABLE_AUTH=true needs API_KEYS"
             raise ValueError(msg)
         return self
@@ -134,7 +138,9 @@ class LocalConfig(BaseSettings):
     flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower")
     api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on")
     redis_url: SecretStr | None = Field(None, description="Use this Redis instead of the embedded one")
-    chroma_url: str | None = Field(None, description="Use this Chroma server instead of the embedded one")
+    chroma_url: str | None = Field(
+        None, pattern=_HTTP_URL, description="Use this Chroma server instead of the embedded one"
+    )
     object_store_url: str | None = Field(None, description="Use this bucket instead of a folder")
 
     @field_validator("data_dir")

@@ -1,18 +1,16 @@
 """Chroma through its own HTTP client; the only module that knows it."""
 
-import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-import chromadb
 import httpx
 import numpy as np
-from chromadb.api import ClientAPI
+from chromadb.api.fastapi import FastAPI
 from chromadb.api.models.Collection import Collection
-from chromadb.config import Settings
-from chromadb.errors import ChromaError, InternalError, NotFoundError, RateLimitError
+from chromadb.config import Settings, System
+from chromadb.errors import ChromaError, NotFoundError
+from chromadb.types import Collection as CollectionModel
 
 from ragline.common.constants import CHROMA_WRITE_BATCH_CHUNKS
 from ragline.common.errors import ProtocolError, RejectedError, TransientError
@@ -20,15 +18,20 @@ from ragline.stores.protocols import Vector, VectorEntry, VectorHit
 
 __all__ = ["ChromaVectorStore"]
 
+_CONNECT_SECONDS = 2
+"""Longest wait for a connection; a server in the same cluster accepts within milliseconds or not at all."""
+
 _LOOKUP_BATCH_IDS = 1000
 """Ids per look-up; the server's own limit is 5,461 (SQLite variables)."""
 
 _PAGE_ENTRIES = 2000
 """Entries per page when a whole collection is listed."""
 
+_PASSING_REFUSALS = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS}
+
 
 class ChromaVectorStore:
-    """A `VectorStore` on Chroma's Rust server.
+    """A `VectorStore` on Chroma's Rust server. Building one asks nothing of the server; threads may share it.
 
     Parameters
     ----------
@@ -39,125 +42,159 @@ class ChromaVectorStore:
 
     Notes
     -----
-    Vectors always come from us: a collection is opened without an embedding function, because Chroma's client would
-    otherwise build the one that the *server* names (chroma-core/chroma issue 6717).
+    Vectors always come from us: a collection is opened without an embedding function and without its schema, because
+    Chroma's client would otherwise build the one that the *server* names (chroma-core/chroma issue 6717).
     """
 
     def __init__(self, url: str, *, timeout_seconds: float = 10) -> None:
-        self._url = urlsplit(url)
-        self._timeout = httpx.Timeout(timeout_seconds, connect=2)
-        self._lock = threading.Lock()
-        self._client: ClientAPI | None = None
+        self._server = _connect(url)
+        # The client offers no public way to close, to bound its requests or to learn their status.
+        self._session: httpx.Client = self._server._session  # noqa: SLF001
+        self._session.timeout = httpx.Timeout(timeout_seconds, connect=min(timeout_seconds, _CONNECT_SECONDS))
+        self._session.event_hooks = {"response": [_raise_if_passing]}
         self._collections: dict[str, Collection] = {}
 
     def add(self, physical: str, entries: Sequence[VectorEntry]) -> None:
         """See `VectorStore.add`; small batches, because readers wait while one is applied."""
-        for start in range(0, len(entries), CHROMA_WRITE_BATCH_CHUNKS):
-            batch = entries[start : start + CHROMA_WRITE_BATCH_CHUNKS]
+        # The server refuses a batch that names an id twice; the first of them counts.
+        new = list({entry.id: entry for entry in reversed(entries)}.values())[::-1]
+        for start in range(0, len(new), CHROMA_WRITE_BATCH_CHUNKS):
+            batch = new[start : start + CHROMA_WRITE_BATCH_CHUNKS]
             with self._errors("add", physical):
-                self._open(physical, create=True).add(
+                vectors: Any = [entry.vector for entry in batch]
+                self._opened(physical).add(
                     ids=[entry.id for entry in batch],
-                    embeddings=np.stack([entry.vector for entry in batch]),
+                    embeddings=vectors,
                     documents=[entry.text for entry in batch],
                     metadatas=[_metadata(entry) for entry in batch],
                 )
 
+    def close(self) -> None:
+        """Let go of the connections."""
+        self._session.close()
+
     def delete(self, physical: str, ids: Iterable[str]) -> None:
         """See `VectorStore.delete`."""
-        wanted = list(ids)
+        wanted = list(dict.fromkeys(ids))
         for start in range(0, len(wanted), CHROMA_WRITE_BATCH_CHUNKS):
-            with self._errors("delete", physical, missing_is_fine=True):
-                self._open(physical).delete(ids=wanted[start : start + CHROMA_WRITE_BATCH_CHUNKS])
+            with self._errors("delete", physical):
+                if collection := self._found(physical):
+                    collection.delete(ids=wanted[start : start + CHROMA_WRITE_BATCH_CHUNKS])
 
     def existing(self, physical: str, ids: Sequence[str]) -> set[str]:
         """See `VectorStore.existing`."""
-        found: set[str] = set()
-        for start in range(0, len(ids), _LOOKUP_BATCH_IDS):
-            with self._errors("look up", physical, missing_is_fine=True):
-                part = list(ids[start : start + _LOOKUP_BATCH_IDS])
-                found.update(self._open(physical).get(ids=part, include=[])["ids"])
-        return found
+        wanted = list(dict.fromkeys(ids))
+        stored: set[str] = set()
+        for start in range(0, len(wanted), _LOOKUP_BATCH_IDS):
+            with self._errors("look up", physical):
+                if collection := self._found(physical):
+                    stored.update(collection.get(ids=wanted[start : start + _LOOKUP_BATCH_IDS], include=[])["ids"])
+        return stored
 
     def ids_of_document(self, physical: str, document_id: str) -> set[str]:
         """See `VectorStore.ids_of_document`."""
-        return {entry_id for entry_id, _ in self._listed(physical, {"document_id": document_id})}
+        return set(self._listed(physical, {"document_id": document_id}))
 
     def ids_of_scope(self, physical: str, scope: str) -> dict[str, str]:
         """See `VectorStore.ids_of_scope`."""
-        return dict(self._listed(physical, {"scope": scope}))
+        return self._listed(physical, {"scope": scope})
 
     def query(self, physical: str, vector: Vector, *, scope: str, limit: int) -> list[VectorHit]:
         """See `VectorStore.query`."""
-        rows: Any = None
-        with self._errors("query", physical, missing_is_fine=True):
-            rows = self._open(physical).query(
+        with self._errors("query", physical):
+            collection = self._found(physical)
+            if collection is None:
+                return []
+            rows = collection.query(
                 query_embeddings=vector[np.newaxis],
                 n_results=limit,
                 where={"scope": scope},
                 include=["documents", "metadatas", "distances"],
             )
-        return _hits(rows) if rows else []
+            return _hits(rows)
 
-    def _listed(self, physical: str, where: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    def _listed(self, physical: str, where: dict[str, Any]) -> dict[str, str]:
+        listed: dict[str, str] = {}
         offset = 0
         while True:
-            rows: Any = None
-            with self._errors("list", physical, missing_is_fine=True):
-                rows = self._open(physical).get(where=where, include=["metadatas"], limit=_PAGE_ENTRIES, offset=offset)
-            ids = rows["ids"] if rows else []
-            for entry_id, metadata in zip(ids, rows["metadatas"] if rows else [], strict=True):
-                yield entry_id, str(metadata["document_id"])
-            if len(ids) < _PAGE_ENTRIES:
-                return
-            offset += len(ids)
+            with self._errors("list", physical):
+                collection = self._found(physical)
+                if collection is None:
+                    return listed
+                rows: Any = collection.get(where=where, include=["metadatas"], limit=_PAGE_ENTRIES, offset=offset)
+                for entry_id, metadata in zip(rows["ids"], rows["metadatas"], strict=True):
+                    listed[entry_id] = str(metadata["document_id"])
+            offset += len(rows["ids"])
+            if len(rows["ids"]) < _PAGE_ENTRIES:
+                return listed
 
-    def _connect(self) -> ClientAPI:
-        if self._client is None:
-            client = chromadb.HttpClient(
-                host=self._url.hostname or "localhost",
-                port=self._url.port or (443 if self._url.scheme == "https" else 80),
-                ssl=self._url.scheme == "https",
-                settings=Settings(anonymized_telemetry=False),
-            )
-            # The client offers no public way to bound its requests.
-            client._server._session.timeout = self._timeout  # type: ignore[attr-defined] # noqa: SLF001
-            self._client = client
-        return self._client
-
-    def _open(self, physical: str, *, create: bool = False) -> Collection:
-        with self._lock:
-            if physical not in self._collections:
-                client = self._connect()
-                self._collections[physical] = (
-                    client.get_or_create_collection(
-                        physical, embedding_function=None, configuration={"hnsw": {"space": "cosine"}}
-                    )
-                    if create
-                    else client.get_collection(physical, embedding_function=None)
-                )
+    def _found(self, physical: str) -> Collection | None:
+        if physical in self._collections:
             return self._collections[physical]
+        try:
+            return self._remembered(self._server.get_collection(physical))
+        except NotFoundError:
+            return None
+
+    def _opened(self, physical: str) -> Collection:
+        if physical in self._collections:
+            return self._collections[physical]
+        space: Any = {"hnsw": {"space": "cosine"}}
+        return self._remembered(self._server.get_or_create_collection(physical, configuration=space))
+
+    def _remembered(self, model: CollectionModel) -> Collection:
+        # With it, each `add` would build the embedding functions of the schema, even when it is given vectors.
+        model.serialized_schema = None
+        collection = Collection(client=self._server, model=model, embedding_function=None)
+        self._collections[model.name] = collection
+        return collection
 
     @contextmanager
-    def _errors(self, operation: str, physical: str, *, missing_is_fine: bool = False) -> Iterator[None]:
+    def _errors(self, operation: str, physical: str) -> Iterator[None]:
         try:
             yield
         except NotFoundError as error:
+            # It was there when it was opened: another try finds its successor, or that there is none.
             self._collections.pop(physical, None)
-            if not missing_is_fine:
-                raise TransientError("chroma", operation, "the collection has just gone") from error
-        except (InternalError, RateLimitError) as error:
-            raise TransientError("chroma", operation, type(error).__name__) from error
+            raise TransientError("chroma", operation, "the collection has just gone") from error
         except ChromaError as error:
             raise RejectedError("chroma", operation, f"{type(error).__name__}: {error}") from error
+        except httpx.HTTPStatusError as error:
+            raise TransientError("chroma", operation, f"HTTP {error.response.status_code}") from error
         except httpx.HTTPError as error:
             raise TransientError("chroma", operation, type(error).__name__) from error
-        except (KeyError, TypeError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ProtocolError("chroma", operation, f"unreadable answer ({type(error).__name__})") from error
         except Exception as error:
-            # The client raises a bare ValueError when it cannot connect and a bare Exception for an unknown reply.
-            if type(error) not in {ValueError, Exception}:
+            # The client raises a bare Exception for a refusal that is not in Chroma's own format.
+            if type(error) is not Exception:
                 raise
-            raise TransientError("chroma", operation, "no usable answer") from error
+            raise RejectedError("chroma", operation, f"HTTP {_status(error)}") from error
+
+
+def _connect(url: str) -> FastAPI:
+    """Chroma's client below `chromadb.HttpClient`, which asks the server several things, unbounded, while it is built.
+
+    The host may be a whole URL; the port is then demanded all the same, and not looked at.
+    """
+    settings = Settings(
+        chroma_api_impl="chromadb.api.fastapi.FastAPI",
+        chroma_server_host=url,
+        chroma_server_http_port=0,
+        anonymized_telemetry=False,
+    )
+    return System(settings).instance(FastAPI)
+
+
+def _raise_if_passing(response: httpx.Response) -> None:
+    """Before the client makes an error of the body: it goes by the name there, and its catch-all hides the status."""
+    if response.is_server_error or response.status_code in _PASSING_REFUSALS:
+        response.raise_for_status()
+
+
+def _status(error: Exception) -> int:
+    cause = error.__context__
+    return cause.response.status_code if isinstance(cause, httpx.HTTPStatusError) else 0
 
 
 def _metadata(entry: VectorEntry) -> dict[str, Any]:
@@ -166,8 +203,13 @@ def _metadata(entry: VectorEntry) -> dict[str, Any]:
 
 def _hits(rows: Any) -> list[VectorHit]:  # noqa: ANN401 - a typed dictionary of the library with optional parts
     return [
-        VectorHit(id=entry_id, document_id=str(metadata["document_id"]), text=text, score=max(0.0, 1 - distance / 2))
+        VectorHit(id=entry_id, document_id=str(metadata["document_id"]), text=text, score=_score(distance))
         for entry_id, metadata, text, distance in zip(
             rows["ids"][0], rows["metadatas"][0], rows["documents"][0], rows["distances"][0], strict=True
         )
     ]
+
+
+def _score(distance: float) -> float:
+    """Of a cosine distance in [0, 2], give or take a rounding error."""
+    return min(1.0, max(0.0, 1 - distance / 2))

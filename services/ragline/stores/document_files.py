@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -47,18 +48,24 @@ class DocumentFiles:
         Raises
         ------
         ProtocolError
-            There is none, or it was written by a newer release.
+            There is none, it is damaged, or it was written by a newer release.
         """
-        raw = orjson.loads(self.objects.get(f"{_folder(document_id, version)}/manifest.json"))
+        raw = self._read(f"{_folder(document_id, version)}/manifest.json")
         if raw["format"] != _MANIFEST_FORMAT:
             raise ProtocolError("object store", "get", f"manifest format {raw['format']} is not known")
         chunks = (Chunk(id=chunk[0], page=chunk[1], start=chunk[2], end=chunk[3]) for chunk in raw["chunks"])
         return Manifest(pages=raw["pages"], chunks=tuple(chunks))
 
     def pages(self, document_id: str, version: int) -> Iterator[Page]:
-        """All pages of a version in order."""
+        """All pages of a version in order.
+
+        Raises
+        ------
+        ProtocolError
+            A part is damaged.
+        """
         for key in self.objects.keys(f"{_folder(document_id, version)}/pages/"):
-            for number, text in orjson.loads(self.objects.get(key)):
+            for number, text in self._read(key):
                 yield Page(number=number, text=text)
 
     def put_manifest(self, document_id: str, version: int, manifest: Manifest) -> None:
@@ -72,6 +79,12 @@ class DocumentFiles:
         rows = [[page.number, page.text] for page in pages]
         if rows:
             self.objects.put(f"{_folder(document_id, version)}/pages/{rows[0][0]:07d}.json", orjson.dumps(rows))
+
+    def _read(self, key: str) -> Any:  # noqa: ANN401 - JSON of ours
+        try:
+            return orjson.loads(self.objects.get(key))
+        except orjson.JSONDecodeError as error:
+            raise ProtocolError("object store", "get", f"{key} is damaged") from error
 
 
 def _folder(document_id: str, version: int) -> str:

@@ -18,11 +18,13 @@ class MemoryVectorStore:
 
     def add(self, physical: str, entries: Sequence[VectorEntry]) -> None:
         """See `VectorStore.add`."""
+        if not entries:
+            return
         stored = self._collections.setdefault(physical, {})
+        first = next(iter(stored.values()), entries[0])
+        if any(entry.vector.shape != first.vector.shape for entry in entries):
+            raise RejectedError("memory", "add", "wrong dimension")
         for entry in entries:
-            first = next(iter(stored.values()), entry)
-            if entry.vector.shape != first.vector.shape:
-                raise RejectedError("memory", "add", "wrong dimension")
             stored.setdefault(entry.id, entry)
 
     def delete(self, physical: str, ids: Iterable[str]) -> None:
@@ -47,11 +49,14 @@ class MemoryVectorStore:
 
     def query(self, physical: str, vector: Vector, *, scope: str, limit: int) -> list[VectorHit]:
         """See `VectorStore.query`."""
+        stored = self._collections.get(physical, {})
+        if any(entry.vector.shape != vector.shape for entry in stored.values()):
+            raise RejectedError("memory", "query", "wrong dimension")
         hits = [
             VectorHit(
                 id=entry.id, document_id=entry.document_id, text=entry.text, score=_similarity(vector, entry.vector)
             )
-            for entry in self._collections.get(physical, {}).values()
+            for entry in stored.values()
             if entry.scope == scope
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
@@ -59,4 +64,5 @@ class MemoryVectorStore:
 
 def _similarity(left: Vector, right: Vector) -> float:
     cosine = float(np.dot(left, right) / (np.linalg.norm(left) * np.linalg.norm(right)))
-    return (1 + cosine) / 2
+    # A rounding error may lead out of [-1, 1].
+    return min(1.0, max(0.0, (1 + cosine) / 2))

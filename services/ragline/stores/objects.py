@@ -11,6 +11,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 from obstore.store import ObjectStore as Store
 
+from ragline.common.config import ConfigError
 from ragline.common.errors import ProtocolError, TransientError
 
 __all__ = ["ObjectStore"]
@@ -18,7 +19,9 @@ __all__ = ["ObjectStore"]
 _RETRIES = {"max_retries": 1, "retry_timeout": timedelta(seconds=5)}
 """The ledger decides about retries; one quick second try hides a dropped connection of a pool."""
 
-_TIMEOUTS = {"timeout": timedelta(seconds=10), "connect_timeout": timedelta(seconds=2)}
+_CLIENT = {"timeout": timedelta(seconds=10), "connect_timeout": timedelta(seconds=2), "allow_http": True}
+"""An address is plain HTTP only if the operator writes so, as for a MinIO in the same cluster. `AWS_ALLOW_HTTP` is not
+read once other options are given."""
 
 
 class ObjectStore:
@@ -30,20 +33,23 @@ class ObjectStore:
         ``file:///folder`` (made if absent), ``s3://bucket/prefix``, ``gs://``, ``az://`` or ``memory:///``. Credentials
         come from the environment, as each provider's own tools read them.
 
+    Raises
+    ------
+    ConfigError
+        The URL is none of these, or the folder cannot be made.
+
     Notes
     -----
     Every method raises `TransientError` when the store is away, full or slow, and `ProtocolError` for an object that
-    should be there and is not.
+    should be there and is not. Keys are ours: one that is no plain path (``..``, control characters) is a defect, told
+    by a `ValueError` or `TypeError`.
     """
 
     def __init__(self, url: str) -> None:
-        self._store: Store
-        if url.startswith("file:"):
-            self._store = from_url(url, mkdir=True)
-        elif url.startswith("memory:"):
-            self._store = from_url(url)
-        else:
-            self._store = from_url(url, client_options=_TIMEOUTS, retry_config=_RETRIES)  # type: ignore[call-overload] # options of one provider each
+        try:
+            self._store = _opened(url)
+        except (BaseError, OSError, ValueError) as error:
+            raise ConfigError(f"OBJECT_STORE_URL: {_first_line(error)}") from None
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every object under a prefix."""
@@ -66,10 +72,9 @@ class ObjectStore:
     def local_copy(self, key: str) -> Iterator[Path]:
         """A file with the object's bytes for programs that need a path; a copy is removed afterwards."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
-            path = Path(self._store.prefix) / key
-            if not path.is_file():
-                raise ProtocolError("object store", "get", f"{key} is missing")
-            yield path
+            with _object_errors("get"):
+                found = obstore.head(self._store, key)
+            yield Path(self._store.prefix) / found["path"]
             return
         with tempfile.NamedTemporaryFile(prefix="ragline-") as file:
             with _object_errors("get"):
@@ -120,5 +125,17 @@ def _object_errors(operation: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ProtocolError("object store", operation, "the object is missing") from error
     except (BaseError, OSError) as error:
-        # Only the first line: obstore appends a dump of its request, which may name buckets and hosts at length.
-        raise TransientError("object store", operation, str(error).splitlines()[0]) from error
+        raise TransientError("object store", operation, _first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Without the dump of its request that obstore appends, which may name buckets and hosts at length."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _opened(url: str) -> Store:
+    if url.startswith("file:"):
+        return from_url(url, mkdir=True)
+    if url.startswith("memory:"):
+        return from_url(url)
+    return from_url(url, client_options=_CLIENT, retry_config=_RETRIES)  # type: ignore[call-overload, no-any-return] # options of one provider each

@@ -58,8 +58,14 @@ async def upload_document(
     trace: Trace,
     document_name: Annotated[str | None, Query(alias="name", description="Name of the document, for raw bytes")] = None,
 ) -> SubmissionReply:
-    label, source = await _uploaded(request, document_name)
-    submission = await context.documents.submit(tenant=tenant, collection=name, name=label, source=source, trace=trace)
+    try:
+        label, source = await _uploaded(request, document_name)
+        submission = await context.documents.submit(
+            tenant=tenant, collection=name, name=label, source=source, trace=trace
+        )
+    finally:
+        # A form holds a temporary file.
+        await request.close()
     reply = submission_reply(submission)
     response.headers["Location"] = reply.links["job"]
     response.headers["Retry-After"] = _POLL_AGAIN_SECONDS

@@ -1,0 +1,197 @@
+"""An OpenAI-compatible server in this process that answers as a test's script says."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+__all__ = ["OpenAIStub", "Reply", "openai_stub", "vector_of"]
+
+_POLL_SECONDS = 0.005
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """How one request is answered; by default well.
+
+    Attributes
+    ----------
+    body
+        Sent as it is, instead of the regular body.
+    edit
+        Changes the regular body of an embeddings request before it is sent.
+    gate
+        The answer, or the rest of a streamed one after its first piece, waits for it.
+    pieces, usage, finish_reason
+        Of a chat answer.
+    breaks_off
+        A streamed answer ends with a broken connection.
+    """
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    media_type: str = "application/json"
+    edit: Callable[[dict[str, Any]], object] | None = None
+    gate: Event | None = None
+    pieces: Sequence[str] = ("An answer", " [1].")
+    usage: Mapping[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 4})
+    finish_reason: str | None = "stop"
+    breaks_off: bool = False
+
+
+@dataclass(kw_only=True)
+class OpenAIStub:
+    """The running server.
+
+    Attributes
+    ----------
+    script
+        Replies to the next requests, in order; later ones get a regular reply.
+    requests
+        Body of each request.
+    keys
+        ``Authorization`` header of each request.
+    most_in_flight
+        The highest number of requests that waited for their answer at one time.
+    given_up
+        Set when a client leaves a stream before its end.
+    """
+
+    url: str
+    dimensions: int = 16
+    script: deque[Reply] = field(default_factory=deque)
+    requests: list[dict[str, Any]] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    in_flight: int = 0
+    most_in_flight: int = 0
+    given_up: Event = field(default_factory=Event)
+    _lock: Lock = field(default_factory=Lock)
+
+    def answer(self, *replies: Reply) -> None:
+        """Add to the script."""
+        self.script.extend(replies)
+
+    def reset(self) -> None:
+        """Forget script and requests, for the next test."""
+        self.script.clear()
+        self.requests.clear()
+        self.keys.clear()
+        self.most_in_flight = 0
+        self.given_up = Event()
+
+    async def chat(self, request: Request) -> Response:
+        """``POST /v1/chat/completions``, streamed."""
+        reply = await self._take(request)
+        if reply.status != 200 or reply.body is not None:
+            return _raw(reply)
+        return StreamingResponse(self._events(reply), media_type="text/event-stream")
+
+    async def embeddings(self, request: Request) -> Response:
+        """``POST /v1/embeddings``."""
+        reply = await self._take(request)
+        with self._lock:
+            self.in_flight += 1
+            self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        await _opened(reply.gate)
+        with self._lock:
+            self.in_flight -= 1
+        if reply.status != 200 or reply.body is not None:
+            return _raw(reply)
+        payload = _embeddings(await request.json(), self.dimensions)
+        return JSONResponse(reply.edit(payload) if reply.edit else payload)
+
+    async def _take(self, request: Request) -> Reply:
+        body = await request.json()
+        with self._lock:
+            self.requests.append(body)
+            self.keys.append(request.headers.get("authorization", ""))
+            return self.script.popleft() if self.script else Reply()
+
+    async def _events(self, reply: Reply) -> AsyncIterator[str]:
+        try:
+            for index, piece in enumerate(reply.pieces):
+                if index == 1:
+                    await _opened(reply.gate)
+                yield _event([{"index": 0, "delta": {"role": "assistant", "content": piece}, "finish_reason": None}])
+                # A send does not always wait: without this the server would not notice that its client has left.
+                await asyncio.sleep(0)
+        except (asyncio.CancelledError, GeneratorExit):
+            self.given_up.set()
+            raise
+        if reply.breaks_off:
+            raise ConnectionResetError
+        if reply.finish_reason:
+            yield _event([{"index": 0, "delta": {}, "finish_reason": reply.finish_reason}])
+        if reply.usage is not None:
+            yield _event([], usage={**reply.usage, "total_tokens": sum(reply.usage.values())})
+        yield "data: [DONE]\n\n"
+
+
+@contextmanager
+def openai_stub(*, dimensions: int = 16) -> Iterator[OpenAIStub]:
+    """A server on a free port of the loopback interface."""
+    # Listening before the server runs: a client that comes too early waits instead of being refused.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        stub = OpenAIStub(url=f"http://127.0.0.1:{listener.getsockname()[1]}/v1", dimensions=dimensions)
+        routes = [
+            Route("/v1/chat/completions", stub.chat, methods=["POST"]),
+            Route("/v1/embeddings", stub.embeddings, methods=["POST"]),
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes), log_config=None, log_level="critical", lifespan="off", timeout_graceful_shutdown=0
+        )
+        server = uvicorn.Server(config)
+        thread = Thread(target=server.run, kwargs={"sockets": [listener]}, name="openai-stub", daemon=True)
+        thread.start()
+        try:
+            yield stub
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+def vector_of(text: str, dimensions: int) -> npt.NDArray[np.float32]:
+    """The vector the stub gives a text: the same in every run, not of unit length."""
+    seed = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+    return (3 * np.random.default_rng(seed).standard_normal(dimensions)).astype(np.float32)
+
+
+def _embeddings(request: Mapping[str, Any], dimensions: int) -> dict[str, Any]:
+    vectors = [vector_of(text, dimensions) for text in request["input"]]
+    if request.get("encoding_format") == "base64":
+        encoded: list[Any] = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
+    else:
+        encoded = [vector.tolist() for vector in vectors]
+    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(encoded)]
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return {"object": "list", "data": data, "model": request["model"], "usage": usage}
+
+
+def _event(choices: list[dict[str, Any]], usage: Mapping[str, int] | None = None) -> str:
+    chunk = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "stub", "choices": choices}
+    return f"data: {json.dumps({**chunk, 'usage': usage})}\n\n"
+
+
+def _raw(reply: Reply) -> Response:
+    return Response(reply.body, reply.status, dict(reply.headers), reply.media_type)
+
+
+async def _opened(gate: Event | None) -> None:
+    while gate is not None and not gate.is_set():  # noqa: ASYNC110 - another thread sets it
+        await asyncio.sleep(_POLL_SECONDS)

@@ -1,0 +1,115 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ragline.cli.supervisor.parts import StopOrder
+from ragline.cli.supervisor.plan import Plan, load_settings, make_plan
+from ragline.common.config import ApiConfig, ConfigError, LocalConfig, WorkerConfig
+from ragline.common.queues import Queue
+
+Planner = Callable[..., Plan]
+
+
+@pytest.fixture
+def plan_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
+    """Makes the plan for these settings in the environment, in an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+    for config in (ApiConfig, WorkerConfig, LocalConfig):
+        for name in config.model_fields:
+            monkeypatch.delenv(name.upper(), raising=False)
+
+    def plan(*, flower: bool = False, data_dir: Path | None = None, **settings: str) -> Plan:
+        for name, value in settings.items():
+            monkeypatch.setenv(name, value)
+        return make_plan(load_settings(data_dir), flower=flower)
+
+    return plan
+
+
+def test_everything_runs_here_unless_said_otherwise(plan_with: Planner, tmp_path: Path) -> None:
+    plan = plan_with()
+    workers = [f"worker-{queue}" for queue in Queue]
+    assert [part.name for part in plan.parts] == ["valkey", "chroma", "api", *workers]
+    assert {port.number for port in plan.ports} == {8000, 6380, 8001}
+    assert plan.data_dir == tmp_path / "storage"
+    assert plan.flower_url is None
+
+
+def test_addresses_reach_the_parts_by_environment(plan_with: Planner, tmp_path: Path) -> None:
+    parts = {part.name: part for part in plan_with(data_dir=tmp_path / "data").parts}
+    assert parts["api"].env == parts["worker-rag"].env
+    assert parts["api"].env == {
+        "REDIS_URL": "redis://127.0.0.1:6380/0",
+        "CHROMA_URL": "http://127.0.0.1:8001",
+        "OBJECT_STORE_URL": f"file://{tmp_path}/data/objects",
+        "UPLOAD_ROOT": f"{tmp_path}/data/uploads",
+        "CACHE_DIR": f"{tmp_path}/data/cache",
+        "API_PORT": "8000",
+        "LOG_FORMAT": "console",
+        "PYTHONUNBUFFERED": "1",
+    }
+
+
+def test_a_store_of_the_users_own_is_used_and_not_started(plan_with: Planner) -> None:
+    given = {"REDIS_URL": "redis://:s3cret@elsewhere:6379/0", "CHROMA_URL": "http://elsewhere:8000"}
+    plan = plan_with(**given, OBJECT_STORE_URL="s3://bucket", flower=True)
+    assert plan.parts[0].name == "api"
+    assert plan.parts[0].needs == ()
+    assert {port.owner for port in plan.ports} == {"API", "Flower"}
+    for part in plan.parts:
+        assert {name: part.env[name] for name in given} == given
+        assert part.env["OBJECT_STORE_URL"] == "s3://bucket"
+        assert not any("s3cret" in word for word in part.argv)
+
+
+def test_what_the_user_set_is_left_alone(plan_with: Planner, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("UPLOAD_ROOT=/srv/pdfs\nLOG_FORMAT=json\n")
+    env = plan_with(CACHE_DIR="/srv/cache").parts[-1].env
+    assert {"UPLOAD_ROOT", "LOG_FORMAT", "CACHE_DIR"}.isdisjoint(env)
+
+
+def test_the_broker_starts_first_and_stops_last(plan_with: Planner) -> None:
+    parts = plan_with(flower=True).parts
+    assert {part.name: part.stop_order for part in parts if part.stop_order} == {
+        "valkey": StopOrder.BROKER,
+        "chroma": StopOrder.VECTORS,
+    }
+    assert all(part.needs == ("valkey",) for part in parts if not part.stop_order)
+
+
+def test_valkey_keeps_what_it_acknowledged(plan_with: Planner) -> None:
+    command = " ".join(plan_with().parts[0].argv)
+    assert "--appendonly yes --appendfsync always --maxmemory-policy noeviction" in command
+    assert "--bind 127.0.0.1 --port 6380" in command
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:9000"),
+        ("0.0.0.0", "http://127.0.0.1:9000"),  # noqa: S104
+        ("::", "http://[::1]:9000"),
+        ("::1", "http://[::1]:9000"),
+    ],
+)
+def test_the_api_is_reached_at_an_address_one_can_connect_to(plan_with: Planner, host: str, url: str) -> None:
+    plan = plan_with(API_HOST=host, API_PORT="9000")
+    assert plan.api_url == url
+    assert plan.ports[0].host == host
+
+
+def test_a_wrong_setting_of_any_process_is_found_before_the_start(plan_with: Planner) -> None:
+    with pytest.raises(ConfigError, match="CHUNK_OVERLAP"):
+        plan_with(CHUNK_SIZE="200", CHUNK_OVERLAP="300")
+
+
+def test_folders_are_made(plan_with: Planner, tmp_path: Path) -> None:
+    plan_with().make_folders()
+    assert {path.name for path in (tmp_path / "storage").iterdir()} == {
+        "cache",
+        "chroma",
+        "objects",
+        "redis",
+        "uploads",
+    }

@@ -1,0 +1,220 @@
+"""Question to cited answer: what its readers are told, and in which order."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from ragline.common.errors import EmbeddingSpaceMismatch, NotFound, TransientError
+from ragline.common.models import Answer, Citation, CollectionRecord, Passage
+from ragline.common.queues import JobKind
+from ragline.pipeline import querying
+from ragline.pipeline.generators.extractive import ExtractiveGenerator
+from ragline.pipeline.protocols import StepDone
+from ragline.pipeline.querying import AnswerStep, TokenWriter
+from ragline.pipeline.retrievers.dense import DenseRetriever
+from ragline.pipeline.visibility import VisibleDocuments
+from ragline.stores.ledger.working import ClaimLost
+from tests.support.passages import make_passage
+from tests.support.steps import COLLECTION, ScriptedControl, World, make_job
+
+QUESTION = "How long is the leave?"
+PASSAGE = make_passage("Each parent gets 26 weeks of leave.", page=19)
+CITATION = Citation(
+    document_id="doc_1", document="handbook.pdf", page=19, start=0, end=35, chunk_id="c1", quote=PASSAGE.text
+)
+ANSWER = Answer(text="26 weeks [1].", answered=True, citations=(CITATION,), usage={"prompt_tokens": 7})
+
+
+@dataclass
+class FoundPassages:
+    """A retriever that finds what it is told to."""
+
+    passages: Sequence[Passage] = (PASSAGE,)
+    asked: list[tuple[str, CollectionRecord, int]] = field(default_factory=list)
+
+    def run(self, *, question: str, collection: CollectionRecord, top_k: int) -> list[Passage]:
+        self.asked.append((question, collection, top_k))
+        return list(self.passages)
+
+
+@dataclass
+class WrittenAnswer:
+    """A generator that says its pieces and then answers, or fails."""
+
+    pieces: Sequence[str] = ("26 weeks", " [1].")
+    answer: Answer | Exception = ANSWER
+    said: list[str] = field(default_factory=list)
+
+    def run(self, *, question: str, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
+        assert question == QUESTION
+        for piece in self.pieces:
+            on_token(piece)
+            self.said.append(piece)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Time that stands still until it is told to go on."""
+    stopped = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(querying, "time", SimpleNamespace(monotonic=lambda: stopped.now))
+    return stopped
+
+
+def _control(world: World, **script: Any) -> ScriptedControl:  # noqa: ANN401 - of `ScriptedControl`
+    return world.control(job=make_job(JobKind.QUERY, params={"question": QUESTION, "top_k": 3}), **script)
+
+
+def _answer(
+    world: World,
+    control: ScriptedControl,
+    generator: WrittenAnswer | None = None,
+    retriever: FoundPassages | None = None,
+) -> dict[str, Any]:
+    step = AnswerStep(
+        ledger=world.work_ledger, retriever=retriever or FoundPassages(), generator=generator or WrittenAnswer()
+    )
+    outcome = step.run(control)
+    assert isinstance(outcome, StepDone)
+    result: dict[str, Any] = outcome.result
+    return result
+
+
+def test_tokens_come_first_then_citations_then_usage(world: World) -> None:
+    control = _control(world)
+
+    result = _answer(world, control)
+
+    kinds = [kind for kind, _ in control.events]
+    assert kinds == ["token"] * (len(kinds) - 2) + ["citation", "usage"]
+    assert "".join(data["text"] for kind, data in control.events if kind == "token") == "26 weeks [1]."
+    assert control.events[-2:] == [("citation", asdict(CITATION)), ("usage", {"prompt_tokens": 7})]
+    assert result == {
+        "answer": "26 weeks [1].",
+        "answered": True,
+        "citations": [asdict(CITATION)],
+        "usage": {"prompt_tokens": 7},
+        "generation": COLLECTION.generation,
+    }
+
+
+def test_the_retriever_is_asked_what_the_job_says(world: World) -> None:
+    retriever = FoundPassages()
+    _answer(world, _control(world), retriever=retriever)
+
+    assert retriever.asked == [(QUESTION, COLLECTION, 3)]
+
+
+def test_an_answer_without_usage_and_citations_has_no_such_events(world: World) -> None:
+    control = _control(world)
+    nothing = Answer(text="The documents hold no answer.", answered=False)
+
+    result = _answer(world, control, WrittenAnswer(("The documents hold no answer.",), nothing))
+
+    assert [kind for kind, _ in control.events] == ["token"]
+    assert (result["answered"], result["citations"], result["usage"]) == (False, [], {})
+
+
+def test_a_collection_that_went_away_is_not_found(world: World) -> None:
+    world.ledger.collections.clear()
+
+    with pytest.raises(NotFound):
+        _answer(world, _control(world))
+
+
+def test_a_lost_claim_stops_the_model_and_says_nothing_more(world: World, clock: SimpleNamespace) -> None:
+    control = _control(world, lost_at=1)
+    generator = WrittenAnswer()
+
+    with pytest.raises(ClaimLost):
+        _answer(world, control, generator)
+    assert (generator.said, control.events) == ([], [])
+    assert clock.now == 100.0
+
+
+def test_a_model_that_fails_cites_nothing(world: World) -> None:
+    control = _control(world)
+
+    with pytest.raises(TransientError):
+        _answer(world, control, WrittenAnswer(("26 ",), TransientError("openai", "chat", "broke off")))
+    assert [kind for kind, _ in control.events] == ["token"]
+
+
+def test_real_parts_cite_the_passage_they_quote(world: World) -> None:
+    world.ingest(["The vault is blue.", "Parental leave lasts 26 weeks.", "How long is a piece of string?"])
+    retriever = DenseRetriever(
+        embedder=world.embedder,
+        vectors=world.vectors,
+        documents=VisibleDocuments(ledger=world.work_ledger, files=world.files),
+    )
+    step = AnswerStep(
+        ledger=world.work_ledger, retriever=retriever, generator=ExtractiveGenerator(embedder=world.embedder)
+    )
+    question = "How many weeks does parental leave last?"
+    job = make_job(JobKind.QUERY, params={"question": question, "top_k": 1})
+
+    outcome = step.run(world.control(job=job))
+
+    assert isinstance(outcome, StepDone)
+    [citation] = outcome.result["citations"]
+    assert (citation["page"], citation["quote"]) == (2, "Parental leave lasts 26 weeks.")
+
+
+def test_another_embedding_space_is_refused(world: World) -> None:
+    retriever = DenseRetriever(
+        embedder=type(world.embedder)(space="test/other"),
+        vectors=world.vectors,
+        documents=VisibleDocuments(ledger=world.work_ledger, files=world.files),
+    )
+
+    with pytest.raises(EmbeddingSpaceMismatch):
+        _answer(world, _control(world), retriever=cast("FoundPassages", retriever))
+
+
+def test_the_first_piece_is_written_at_once_and_the_rest_in_batches(clock: SimpleNamespace) -> None:
+    sent: list[str] = []
+    writer = TokenWriter(sent.append, interval=timedelta(milliseconds=50))
+
+    for piece in ("a", "b", "c"):
+        writer.write(piece)
+    assert sent == ["a"]
+    clock.now += 0.049
+    writer.write("d")
+    assert sent == ["a"]
+    clock.now += 0.002
+    writer.write("e")
+    assert sent == ["a", "bcde"]
+
+
+def test_a_flush_writes_what_waits_and_nothing_else(clock: SimpleNamespace) -> None:
+    sent: list[str] = []
+    writer = TokenWriter(sent.append)
+
+    writer.flush()
+    assert sent == []
+    clock.now += 1
+    writer.write("a")
+    writer.write("b")
+    writer.flush()
+    writer.flush()
+    assert sent == ["a", "b"]
+
+
+def test_what_the_receiver_raises_reaches_the_generator(clock: SimpleNamespace) -> None:
+    def lost(_: str) -> None:
+        clock.now += 1
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        TokenWriter(lost).write("a")

@@ -119,17 +119,42 @@ def test_pdf_path_is_confined(stack: Stack, path: str) -> None:
         ("GET", "/v1/jobs/job_absent"),
         ("DELETE", "/v1/jobs/job_absent"),
         ("GET", "/v1/jobs/job_absent/events"),
+        ("GET", f"/v1/documents/doc_{'0' * 24}"),
+        ("DELETE", f"/v1/documents/doc_{'0' * 24}"),
+        ("GET", f"/v1/jobs/job_{'0' * 24}"),
+        ("DELETE", f"/v1/jobs/job_{'0' * 24}"),
         ("GET", "/tasks/status/absent"),
+        # Names of other keys of the ledger.
+        ("GET", "/v1/collections/known:names"),
+        ("GET", "/v1/collections/known:documents"),
+        ("GET", "/v1/collections/known:names/documents"),
+        ("POST", "/v1/collections/known:names/verifications"),
+        ("GET", "/v1/documents/{doc}:originals"),
+        ("DELETE", "/v1/documents/{doc}:originals"),
+        ("GET", "/v1/documents/{job}"),
+        ("GET", "/v1/jobs/{job}:events"),
+        ("DELETE", "/v1/jobs/{job}:events"),
+        ("GET", "/v1/jobs/{job}:events/events"),
+        ("GET", "/tasks/status/{job}:events"),
+        ("GET", "/tasks/status/{job}."),
+        ("GET", "/tasks/status/{job}.answer"),
         ("POST", "/v1/collections/absent/verifications"),
         ("GET", "/nowhere"),
     ],
 )
 def test_unknown_things_are_404(stack: Stack, method: str, path: str) -> None:
-    _assert_problem(stack.client.request(method, path), 404, "not_found")
+    known = stack.upload("known", "note.pdf", pdfs.text_pdf(["A note."]))
+    address = path.format(job=known["job_id"], doc=known["document_id"])
+
+    problem = _assert_problem(stack.client.request(method, address), 404, "not_found")
+
+    assert problem["detail"].startswith("There is no")
 
 
 def test_a_question_to_an_unknown_collection_is_404(stack: Stack) -> None:
-    _assert_problem(stack.client.post("/v1/collections/absent/queries", json={"question": "Why?"}), 404, "not_found")
+    for name in ("absent", "known:names"):
+        reply = stack.client.post(f"/v1/collections/{name}/queries", json={"question": "Why?"})
+        _assert_problem(reply, 404, "not_found")
     body = {"question": "Why?", "persist_directory": "stores/absent"}
     _assert_problem(stack.client.post("/rag/query/sync", json=body), 404, "not_found")
 
@@ -145,6 +170,13 @@ def test_a_question_to_an_unknown_collection_is_404(stack: Stack) -> None:
         ("/v1/collections/any/queries", {"question": "Why?", "top_k": 10**6}, "/body/top_k"),
         ("/v1/collections/any/queries", {"question": "Why?", "topk": 3}, "/body/topk"),
         ("/tasks/calculate/add", {"x": "five", "y": 1}, "/body/x"),
+        ("/tasks/calculate/add", {"x": "5", "y": 1}, "/body/x"),
+        ("/tasks/calculate/add", {"x": True, "y": 1}, "/body/x"),
+        ("/tasks/calculate/add", {"x": 99999999999999999999999, "y": 1}, "/body/x"),
+        ("/tasks/calculate/add", {"x": -(2**53), "y": 1}, "/body/x"),
+        ("/tasks/calculate/add", {"x": 1, "y": 1e300}, "/body/y"),
+        ("/v1/collections/any/queries", {"question": "Why?", "top_k": "3"}, "/body/top_k"),
+        ("/v1/collections/any/queries", {"question": "Why?", "top_k": True}, "/body/top_k"),
         ("/tasks/calculate/add", {"x": 1}, "/body/y"),
         ("/tasks/calculate/add", [], "/body"),
         ("/tasks/process", {"data": 7}, "/body/data"),
@@ -168,6 +200,22 @@ def test_wrong_types_are_named_by_pointer(
 )
 def test_division_by_zero_is_refused_at_once(stack: Stack, path: str, body: dict[str, int]) -> None:
     _assert_problem(stack.client.post(path, json=body), 422, "division_by_zero")
+
+
+@pytest.mark.parametrize("event_id", ["99999999999999999999", "0-18446744073709551616", "x", "1-", "-1", "\u0661"])
+def test_an_event_id_no_stream_has_is_422(stack: Stack, event_id: str) -> None:
+    headers = [(b"Last-Event-ID", event_id.encode())]
+    reply = stack.client.get(f"/v1/jobs/job_{'0' * 24}/events", headers=headers)
+
+    problem = _assert_problem(reply, 422, "invalid_request")
+    assert [field["pointer"] for field in problem["errors"]] == ["/header/Last-Event-ID"]
+
+
+def test_a_bad_collection_name_is_refused_before_the_form_is_read(stack: Stack) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    reply = stack.client.post("/v1/collections/a:b/documents", content=b"no form", headers=headers)
+
+    assert "collection name" in _assert_problem(reply, 422, "invalid_request")["detail"]
 
 
 def test_malformed_json_is_422(stack: Stack) -> None:

@@ -60,7 +60,7 @@ def test_a_worker_told_to_stop_hands_its_step_back(stack: Stack) -> None:
 def test_a_frozen_redis_costs_a_caller_two_seconds(stack: Stack) -> None:
     stack.valkey.freeze()
     try:
-        for path in ("/tasks/info", "/v1/collections", "/readyz", "/v1/jobs/job_any"):
+        for path in ("/tasks/info", "/v1/collections", "/readyz", f"/v1/jobs/job_{'0' * 24}"):
             started = time.monotonic()
             reply = stack.client.get(path)
             assert time.monotonic() - started <= BROKER_TIMEOUT_SECONDS + 0.3
@@ -86,18 +86,15 @@ def test_a_killed_redis_keeps_what_it_accepted(stack: Stack) -> None:
     assert stack.verify("durable")["consistent"]
 
 
-def test_an_upload_while_redis_is_away_leaves_nothing_behind(stack: Stack) -> None:
-    originals = stack.folder / "objects" / "originals"
-    before = set(originals.iterdir())
-
+def test_an_upload_while_redis_is_away_is_refused_and_works_later(stack: Stack) -> None:
     stack.valkey.kill()
     reply = stack.client.post("/v1/collections/away/documents", files={"file": ("a.pdf", pdfs.text_pdf(["x"]))})
     stack.valkey.restart()
 
     assert reply.status_code == 503
-    assert set(originals.iterdir()) == before
     wait_until(lambda: stack.client.get("/readyz").is_success, timeout_seconds=20)
     assert stack.client.get("/v1/collections/away").status_code == 404
+    assert stack.ingest("away", "a.pdf", pdfs.text_pdf(["x"]))["status"] == "succeeded"
 
 
 def test_ingest_waits_for_chroma_and_questions_say_503(stack: Stack) -> None:

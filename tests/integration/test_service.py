@@ -67,7 +67,7 @@ def test_the_same_bytes_again_cost_nothing(samples: Stack) -> None:
 
     again = samples.upload("samples", "annual-report.pdf", data)
 
-    assert again["unchanged"]
+    assert (again["unchanged"], again["status"]) == (True, "succeeded")
     assert samples.finished_job(again["job_id"])["status"] == "succeeded"
     assert samples.client.get("/v1/collections/samples").json()["generation"] == before
 

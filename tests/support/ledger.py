@@ -25,6 +25,7 @@ __all__ = [
     "Client",
     "Ledger",
     "expire_lease",
+    "hold_grace",
     "make_retry_due",
     "message_ids",
     "new_document",
@@ -109,9 +110,18 @@ def open_sweep(client: Client) -> None:
 
 def pass_half_grace(client: Client) -> None:
     """Let the next sweep look for vanished messages again."""
+    _set_last_looks(client, 0)
+
+
+def hold_grace(client: Client) -> None:
+    """Let no sweep look for vanished messages, however long the test takes, until half a grace period is let pass."""
+    _set_last_looks(client, 10**15)
+
+
+def _set_last_looks(client: Client, at_ms: int) -> None:
     pipe = client.pipeline()
     for queue in Queue:
-        pipe.hset(f"ragline:looks:{queue}", "at", 0)
+        pipe.hset(f"ragline:looks:{queue}", "at", at_ms)
     pipe.execute()
 
 

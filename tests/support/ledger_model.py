@@ -126,9 +126,9 @@ class LedgerModel:
         """Accept a delete."""
         document = self.documents[document_id]
         self._supersede(document)
+        self.generation += document.version > 0
         document.state, document.job, document.version, document.chunks = DocumentState.DELETING, job_id, 0, 0
         document.named, document.error = False, ""
-        self.generation += 1
         self.jobs[job_id] = JobModel(id=job_id, kind=JobKind.DELETE, step=Step.DELETE, document=document_id)
 
     def cancel(self, job_id: str) -> bool:

@@ -1,7 +1,7 @@
 """Passages, and an embedder that counts words, for tests of retrieval and generation."""
 
 import zlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 
@@ -54,7 +54,11 @@ class WordEmbedder:
     def warm(self) -> None:
         """Nothing to load."""
 
-    def stream(self, texts: Sequence[str]) -> Generator[EmbeddedBatch, None, None]:
+    def stream(
+        self, texts: Sequence[str], should_stop: Callable[[], bool] | None = None
+    ) -> Generator[EmbeddedBatch, None, None]:
         """One batch for each text."""
         for start, text in enumerate(texts):
+            if start and should_stop and should_stop():
+                return
             yield EmbeddedBatch(start=start, vectors=self.embed_query(text)[np.newaxis])

@@ -1,6 +1,6 @@
 """A world for pipeline steps: everything in memory, one journal of what was written, and a control with a script."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -11,6 +11,7 @@ from ragline.common.queues import FIRST_STEP, ROUTES, JobKind
 from ragline.pipeline.converting import SplitStep
 from ragline.pipeline.indexing import IndexStep
 from ragline.pipeline.protocols import EmbeddedBatch, StepDone
+from ragline.pipeline.removing import Remover
 from ragline.pipeline.splitters import PageSplitter
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState, WorkLedger
@@ -74,6 +75,8 @@ class MemoryLedger:
     collections: dict[str, CollectionRecord] = field(default_factory=lambda: {COLLECTION.name: COLLECTION})
     records: dict[str, DocumentRecord] = field(default_factory=dict)
     uploads: dict[str, dict[int, str]] = field(default_factory=dict)
+    control: "ScriptedControl | None" = None
+    fenced: bool = False
 
     def collection(self, tenant: str, name: str) -> CollectionRecord | None:
         assert tenant == TENANT
@@ -94,17 +97,30 @@ class MemoryLedger:
     def documents(self, document_ids: Sequence[str]) -> dict[str, DocumentRecord]:
         return {document_id: self.records[document_id] for document_id in document_ids if document_id in self.records}
 
+    def fence(self, _claim: Claim) -> None:
+        # Asks for the claim, as the real one does.
+        if self.control is not None:
+            self.control.report()
+        self.fenced = True
+
+    def release(self, _claim: Claim) -> None:
+        self.fenced = False
+
     def forget_originals(self, document_id: str, versions: Sequence[int]) -> None:
         self.journal.append(("forget", sorted(versions)))
         for version in versions:
             del self.uploads[document_id][version]
+
+    def mark(self, *, damaged: Collection[str], littered: Collection[str]) -> None:
+        if damaged or littered:
+            self.journal.append(("mark", (sorted(damaged), sorted(littered))))
 
     def originals(self, document_id: str) -> dict[int, str]:
         return dict(self.uploads.get(document_id, {}))
 
 
 class _JournalledVectors(MemoryVectorStore):
-    """Calls `on_list` once when a scope is listed, as if the world changed meanwhile."""
+    """Calls `on_list` before a scope is listed: the world changes while a step works."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
@@ -124,9 +140,8 @@ class _JournalledVectors(MemoryVectorStore):
 
     @override
     def ids_of_scope(self, physical: str, scope: str) -> dict[str, str]:
-        found = super().ids_of_scope(physical, scope)
         self.on_list()
-        return found
+        return super().ids_of_scope(physical, scope)
 
     def entries(self) -> dict[str, VectorEntry]:
         return self._collections.get(COLLECTION.physical, {})
@@ -169,8 +184,10 @@ class CountingEmbedder(WordEmbedder):
         self.failure: Exception = AssertionError()
 
     @override
-    def stream(self, texts: Sequence[str]) -> Generator[EmbeddedBatch, None, None]:
-        for number, batch in enumerate(super().stream(texts)):
+    def stream(
+        self, texts: Sequence[str], should_stop: Callable[[], bool] | None = None
+    ) -> Generator[EmbeddedBatch, None, None]:
+        for number, batch in enumerate(super().stream(texts, should_stop)):
             if number == self.fails_after:
                 raise self.failure
             self.texts.append(texts[batch.start])
@@ -239,6 +256,22 @@ class World:
         """The ledger as the type that steps ask for."""
         return cast("WorkLedger", self.ledger)
 
+    @property
+    def remover(self) -> Remover:
+        """What removes chunks and files."""
+        return Remover(ledger=self.work_ledger, files=self.files, vectors=self.vectors)
+
+    @property
+    def index_step(self) -> IndexStep:
+        """The last step of an ingest."""
+        return IndexStep(
+            ledger=self.work_ledger,
+            files=self.files,
+            embedder=self.embedder,
+            vectors=self.vectors,
+            remover=self.remover,
+        )
+
     def after_the_loss(self) -> Journal:
         """What was written after the claim was lost."""
         verbs = [verb for verb, _ in self.journal]
@@ -247,13 +280,15 @@ class World:
 
     def control(self, **script: Any) -> ScriptedControl:  # noqa: ANN401 - the fields of `ScriptedControl`
         """A control whose job is the document's ingest unless another is given."""
-        return ScriptedControl(**{"journal": self.journal, "job": make_job(), **script})
+        self.ledger.control = ScriptedControl(**{"journal": self.journal, "job": make_job(), **script})
+        return self.ledger.control
 
     def ingest(self, pages: Sequence[str], *, version: int = 1, document_id: str = DOCUMENT) -> list[str]:
         """Bring a version to its end, and forget in the journal how; the ids of its chunks."""
         ids = self.split(pages, version=version, document_id=document_id)
-        step = IndexStep(ledger=self.work_ledger, files=self.files, embedder=self.embedder, vectors=self.vectors)
-        assert isinstance(step.run(self.control(job=make_job(document_id=document_id, version=version))), StepDone)
+        assert isinstance(
+            self.index_step.run(self.control(job=make_job(document_id=document_id, version=version))), StepDone
+        )
         self.journal.clear()
         return ids
 

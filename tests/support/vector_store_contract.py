@@ -1,7 +1,7 @@
 """What every `VectorStore` must do, whatever it is made of."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -112,6 +112,22 @@ class VectorStoreContract:
         crowd = [make_entry(f"crowd-{n}", n / 1000, scope="default/other") for n in range(300)]
         store.add(physical, [*crowd, make_entry("far", 170)])
         assert [hit.id for hit in store.query(physical, direction(0), scope=HANDBOOK, limit=3)] == ["far"]
+
+    def test_documents_may_be_passed_over(self, store: VectorStore, physical: str) -> None:
+        crowd = [make_entry(f"hidden-{n}", n / 1000, document_id=f"doc_{n % 2}") for n in range(300)]
+        shown = [make_entry("far", 90, document_id="doc_2"), make_entry("farther", 170, document_id="doc_3")]
+        store.add(physical, [*crowd, *shown, make_entry("other", scope="default/other", document_id="doc_4")])
+
+        def ids(hidden: Collection[str], limit: int) -> list[str]:
+            hits = store.query(physical, direction(0), scope=HANDBOOK, limit=limit, without_documents=hidden)
+            return [hit.id for hit in hits]
+
+        assert ids({"doc_0", "doc_1"}, 2) == ids(["doc_1", "doc_0", "unknown"], 50) == ["far", "farther"]
+        assert ids({"doc_0", "doc_1", "doc_2"}, 50) == ["farther"]
+        assert ids({"doc_0", "doc_1", "doc_2", "doc_3"}, 50) == []
+        assert ids(set(), 400) == ids({"unknown"}, 400)
+        assert len(ids(set(), 400)) == 302
+        assert ids([f"doc_{n}" for n in range(2000) if n != 3], 50) == ["farther"]
 
     def test_physical_collections_never_mix(self, store: VectorStore, physical: str) -> None:
         store.add(physical, [make_entry("here")])

@@ -71,6 +71,7 @@ class ApiContext:
             await asyncio.sleep(SWEEP_INTERVAL.total_seconds())
             try:
                 expired, due, vanished = await self.ledger.sweep()
+                await self.ledger.queue_cleaning()
             except RagError as error:
                 logger.warning("sweep failed", next="another try in a second", **error.to_log())
                 continue

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib.metadata import version
 
 from fastapi import FastAPI
 
@@ -35,7 +36,7 @@ def create_app(config: ApiConfig | None = None) -> FastAPI:
     app = FastAPI(
         title="Ragline",
         description="Upload PDFs, ask questions, get answers that cite document and page.",
-        version="1.0.0",
+        version=version("ragline"),
         lifespan=_lifespan(settings),
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
         generate_unique_id_function=lambda route: route.name,

@@ -1,5 +1,6 @@
 """Around every request: who it is, how large it may be, one log line, and a problem when all else fails."""
 
+import asyncio
 import re
 import time
 
@@ -9,7 +10,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ragline.api.problems import problem_response
-from ragline.common.errors import InternalError, TooLarge
+from ragline.common.errors import InternalError, RequestTimeout, TooLarge
 from ragline.common.telemetry import TraceContext, new_trace
 
 __all__ = ["BodyLimitMiddleware", "RequestContextMiddleware"]
@@ -25,6 +26,10 @@ _JSON_BODY_LIMIT_BYTES = 2**20
 
 _MULTIPART_SLACK_BYTES = 2**16
 """What a multipart form may add around its file."""
+
+_BODY_PAUSE_SECONDS = 30
+"""Longest wait for the next part of a body: a phone that changes its network is back by then, and a client that only
+holds its connection open does not hold a temporary file or an open upload with it for ever."""
 
 
 class RequestContextMiddleware:
@@ -66,7 +71,7 @@ class RequestContextMiddleware:
 
 
 class BodyLimitMiddleware:
-    """Refuses a body that is too large: by its announced length at once, otherwise as it comes."""
+    """Refuses a body that is too large, at once or as it comes, and one that stops coming."""
 
     def __init__(self, app: ASGIApp, *, max_upload_bytes: int) -> None:
         self._app = app
@@ -84,17 +89,31 @@ class BodyLimitMiddleware:
             reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id)
             await reply(scope, receive, send)
             return
-        seen = 0
+        await self._app(scope, _bounded(receive, limit), send)
 
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise _too_large(limit)
-            return message
 
-        await self._app(scope, counted, send)
+def _bounded(receive: Receive, limit_bytes: int) -> Receive:
+    seen, complete = 0, False
+
+    async def bounded() -> Message:
+        nonlocal seen, complete
+        # What comes after the body is the client's leaving: that may take as long as it likes.
+        message = await (receive() if complete else _in_time(receive))
+        seen += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if seen > limit_bytes:
+            raise _too_large(limit_bytes)
+        return message
+
+    return bounded
+
+
+async def _in_time(receive: Receive) -> Message:
+    try:
+        async with asyncio.timeout(_BODY_PAUSE_SECONDS):
+            return await receive()
+    except TimeoutError as error:
+        raise RequestTimeout(f"Nothing of the body came for {_BODY_PAUSE_SECONDS} s") from error
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

@@ -16,6 +16,7 @@ from ragline.common.errors import (
     MethodNotAllowed,
     NotFound,
     RagError,
+    RequestTimeout,
     TransientError,
     Unauthorized,
 )
@@ -99,6 +100,9 @@ def problem_response(error: RagError, request_id: str, *, headers: dict[str, str
     if isinstance(error, Unauthorized):
         # RFC 9110, section 11.6.1: a 401 must name a scheme that is accepted.
         sent["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, RequestTimeout):
+        # RFC 9110, section 15.5.9: the rest of the body would be read as the next request.
+        sent["Connection"] = "close"
     if error.retryable:
         asked = error.retry_after if isinstance(error, TransientError) else None
         sent["Retry-After"] = str(max(1, round(asked.total_seconds())) if asked else _RETRY_AFTER_SECONDS)

@@ -1,7 +1,6 @@
 """How a question is accepted; the original's endpoints and v1 share it."""
 
 from ragline.common.config import ApiConfig
-from ragline.common.identifiers import check_collection_name
 from ragline.common.queues import JobKind
 from ragline.common.telemetry import TraceContext
 from ragline.stores.ledger.accepting import AcceptLedger, NewJob
@@ -40,7 +39,7 @@ class QuestionSubmission:
             tenant=tenant,
             kind=JobKind.QUERY,
             params={"question": question, "top_k": top_k or self._config.retrieval_top_k},
-            collection=check_collection_name(collection),
+            collection=collection,
             space=self._config.embedding_space,
         )
         return (await self._ledger.accept_job(new, trace)).job_id

@@ -14,7 +14,7 @@ from ragline.api.schemas import (
     TasksInfo,
     TaskStatus,
 )
-from ragline.common.errors import error_class
+from ragline.common.errors import NotFound, error_class
 from ragline.common.models import (
     CollectionRecord,
     DocumentRecord,
@@ -24,12 +24,13 @@ from ragline.common.models import (
     QueueStatus,
     Submission,
 )
-from ragline.common.queues import CANVAS_TASKS, ROUTES
+from ragline.common.queues import CANVAS_TASKS, FIRST_STEP, NEXT_STEP, ROUTES, Step
 
 __all__ = [
     "collection_reply",
     "document_reply",
     "job_reply",
+    "state_of_step",
     "submission_reply",
     "task_status",
     "tasks_info",
@@ -119,13 +120,38 @@ def job_reply(record: JobRecord, *, workers: Sequence[str] | None = None) -> Job
     )
 
 
+def state_of_step(job: JobRecord, step: str) -> JobState:
+    """How far one step of a job is.
+
+    Raises
+    ------
+    NotFound
+        The job has no such step.
+    """
+    steps: list[Step] = [FIRST_STEP[job.kind]]
+    while steps[-1] in NEXT_STEP:
+        steps.append(NEXT_STEP[steps[-1]])
+    if step not in steps:
+        raise NotFound("There is no such task")
+    asked, current = steps.index(Step(step)), steps.index(job.step)
+    if asked < current:
+        return JobState.SUCCEEDED
+    if asked > current:
+        return job.state if job.state.final else JobState.QUEUED
+    return JobState.QUEUED if not job.state.final and job.step_state == "queued" else job.state
+
+
 def submission_reply(submission: Submission) -> SubmissionReply:
     """Accepted work."""
     links = {"job": f"/v1/jobs/{submission.job_id}", "events": f"/v1/jobs/{submission.job_id}/events"}
     if submission.document_id:
         links["document"] = f"/v1/documents/{submission.document_id}"
     return SubmissionReply(
-        job_id=submission.job_id, document_id=submission.document_id, unchanged=submission.unchanged, links=links
+        job_id=submission.job_id,
+        document_id=submission.document_id,
+        unchanged=submission.unchanged,
+        status=submission.status,
+        links=links,
     )
 
 

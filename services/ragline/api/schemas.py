@@ -34,9 +34,18 @@ __all__ = [
     "TasksInfo",
 ]
 
-_Number = Annotated[float | int, Field(allow_inf_nan=False)]
+_MAX_NUMBER = 2**53 - 1
+"""Largest number that every JSON reader takes for the same one (RFC 8259, section 6)."""
+
+_Number = (
+    Annotated[int, Field(strict=True, ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
+    | Annotated[float, Field(strict=True, allow_inf_nan=False, ge=-_MAX_NUMBER, le=_MAX_NUMBER)]
+)
 _Question = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=MAX_QUESTION_CHARS)]
-_TopK = Annotated[int, Field(ge=1, le=MAX_TOP_K, description="Passages the answer may rest on; default: the service's")]
+_TopK = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MAX_TOP_K, description="Passages the answer may rest on; default: the service's"),
+]
 
 
 class StrictModel(BaseModel):
@@ -167,8 +176,8 @@ class JobReply(BaseModel):
 class SubmissionReply(BaseModel):
     job_id: str
     document_id: str | None = None
-    unchanged: bool = Field(default=False, description="The same bytes are there already: no work was needed")
-    status: str = Field("queued", examples=["queued"])
+    unchanged: bool = Field(default=False, description="The same bytes are there already, or being worked on")
+    status: str = Field("queued", description="succeeded when no work was needed", examples=["queued"])
     links: dict[str, str]
 
 

@@ -1,10 +1,12 @@
 """How an upload is accepted: bytes to the object store while they are checked, then one ledger call."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import structlog
 
 from ragline.common.config import ApiConfig
-from ragline.common.errors import EmptyUpload, TooLarge, UnsupportedMediaType
+from ragline.common.errors import ClientError, EmptyUpload, RagError, TooLarge, UnsupportedMediaType
 from ragline.common.identifiers import check_collection_name, check_document_name, new_id, physical_collection
 from ragline.common.models import Submission
 from ragline.common.telemetry import TraceContext
@@ -12,10 +14,26 @@ from ragline.stores.document_files import original_key
 from ragline.stores.ledger.accepting import AcceptLedger, NewDocument
 from ragline.stores.objects import ObjectStore
 
-__all__ = ["DocumentSubmission", "UploadCheck"]
+__all__ = ["DocumentSubmission", "UploadCheck", "file_parts"]
+
+logger = structlog.get_logger(__name__)
+
+_READ_BYTES = 2**20
 
 _HEADER_WINDOW_BYTES = 1024
 """A PDF's header stands within the first 1,024 bytes (ISO 32000-1, annex H, implementation note 13)."""
+
+
+async def file_parts(read: Callable[[int], Awaitable[bytes]]) -> AsyncIterator[bytes]:
+    """A file's bytes, a megabyte at a time.
+
+    Parameters
+    ----------
+    read
+        Its `read`, which must not block.
+    """
+    while part := await read(_READ_BYTES):
+        yield part
 
 
 class UploadCheck:
@@ -94,7 +112,10 @@ class DocumentSubmission:
     async def submit(
         self, *, tenant: str, collection: str, name: str, source: AsyncIterator[bytes], trace: TraceContext
     ) -> Submission:
-        """Store the bytes, then record the document; nothing is left behind when either fails.
+        """Store the bytes, then record the document.
+
+        Bytes that the ledger has said it does not need are removed. Without its answer they stay: Redis may run a call
+        after its caller has given up, and an accepted document must not lose its bytes.
 
         Raises
         ------
@@ -110,14 +131,20 @@ class DocumentSubmission:
         check = UploadCheck(max_bytes=self._config.max_upload_bytes)
         key = original_key(new_id("upload"))
         await self._objects.upload(key, check.pass_on(source))
-        kept = False
         try:
             submission = await self._ledger.accept_document(self._new(tenant, collection, label, key, check), trace)
-            kept = not submission.unchanged
-        finally:
-            if not kept:
-                await self._objects.remove_async(key)
+        except ClientError:
+            await self._discard(key)
+            raise
+        if submission.unchanged:
+            await self._discard(key)
         return submission
+
+    async def _discard(self, key: str) -> None:
+        try:
+            await self._objects.remove_async(key)
+        except RagError as error:
+            logger.warning("unneeded upload not removed", object_key=key, next="it stays", **error.to_log())
 
     def _new(self, tenant: str, collection: str, name: str, key: str, check: UploadCheck) -> NewDocument:
         space = self._config.embedding_space

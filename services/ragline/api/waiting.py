@@ -36,7 +36,7 @@ class JobReader:
         self._job_id = job_id
 
     async def answer(self, request: Request, *, timeout_seconds: float) -> JobRecord:
-        """The job of a question once it has succeeded. A client that leaves, or waits too long, cancels it.
+        """The job of a question once it has succeeded. It is cancelled when nobody waits for it any more.
 
         Raises
         ------
@@ -46,11 +46,16 @@ class JobReader:
             There was no answer in time.
         """
         deadline = time.monotonic() + timeout_seconds
-        async for event in self._ledger.follow(self._job_id):
-            # Also while events come: an answer that trickles in takes no longer than a silent one.
-            if not _is_last(event) and (time.monotonic() > deadline or await request.is_disconnected()):
-                await self._ledger.cancel(self._tenant, self._job_id)
-                raise TransientError("rag", "answer", f"no answer within {timeout_seconds:g} s")
+        finished = False
+        try:
+            async for event in self._ledger.follow(self._job_id):
+                # Also while events come: an answer that trickles in takes no longer than a silent one.
+                if not _is_last(event) and (time.monotonic() > deadline or await request.is_disconnected()):
+                    raise TransientError("rag", "answer", f"no answer within {timeout_seconds:g} s")
+            finished = True
+        finally:
+            if not finished:
+                await asyncio.shield(self._cancel())
         job = await self._ledger.job(self._tenant, self._job_id)
         if job.state is JobState.SUCCEEDED:
             return job

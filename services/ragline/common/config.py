@@ -102,7 +102,7 @@ class WorkerConfig(BaseConfig):
     """Settings of the workers."""
 
     embedding_model_dir: Path | None = Field(
-        None, description="Folder with model.onnx and tokenizer.json for EMBEDDER=local"
+        None, description="Folder with model.onnx and tokenizer.json for EMBEDDER=local; EMBEDDING_MODEL must name it"
     )
     embedding_threads: int = Field(0, ge=0, le=256, description="CPU threads of the local model; 0: all it may use")
     embedding_concurrency: int = Field(8, ge=1, le=64, description="Embedding requests in flight per document (openai)")
@@ -118,6 +118,14 @@ class WorkerConfig(BaseConfig):
     parser_cpu_seconds: int = Field(20, ge=1, le=300, description="CPU time of one parser on one document, seconds")
     worker_concurrency: int = Field(0, ge=0, le=256, description="Tasks at the same time; 0: what suits the queue")
     cache_dir: Path = Field(Path("storage/cache"), description="Where the local embedder's graph is kept once built")
+
+    @model_validator(mode="after")
+    def _another_model_needs_a_name(self) -> Self:
+        """The space is named after the model; vectors of two models in one space cannot be compared."""
+        if self.embedder == "local" and self.embedding_model_dir is not None and not self.embedding_model:
+            msg = "EMBEDDING_MODEL_DIR needs EMBEDDING_MODEL, the name of the model in that folder"
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _openai_needs_a_key(self) -> Self:

@@ -5,8 +5,10 @@ from datetime import timedelta
 __all__ = [
     "BROKER_TIMEOUT_SECONDS",
     "CHROMA_WRITE_BATCH_CHUNKS",
+    "CLAIM_LIMIT",
     "DEFAULT_TENANT",
     "EVENT_STREAM_MAX_EVENTS",
+    "FENCE",
     "HEARTBEAT_INTERVAL",
     "INGEST_JOB_RETENTION",
     "JOB_RETENTION",
@@ -37,6 +39,14 @@ LEASE = timedelta(seconds=20)
 
 LEASE_RENEWAL = timedelta(seconds=6)
 """A third of the lease: two renewals may fail before the claim is lost."""
+
+CLAIM_LIMIT = timedelta(minutes=10)
+"""A claim is not renewed beyond this: a step that hangs must not keep its job for ever. Thirty budgets; the longest
+honest step is an answer of a slow model."""
+
+FENCE = timedelta(seconds=30)
+"""How long a document's fence holds after a worker died in the middle of a write: longer than a write can last (two
+requests of 64 chunks, each bounded by 10 s)."""
 
 SWEEP_INTERVAL = timedelta(seconds=1)
 """Pause between sweeps of the ledger; also the resolution of retry delays."""

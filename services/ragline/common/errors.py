@@ -5,7 +5,7 @@
     RagError
       ClientError            the caller must change something; never alerts
         NotFound  Conflict  EmbeddingSpaceMismatch  InvalidRequest  DivisionByZero
-        EmptyUpload  MethodNotAllowed  Unauthorized
+        EmptyUpload  MethodNotAllowed  RequestTimeout  Unauthorized
       DependencyError        a part we rely on; carries its name and the operation
         TransientError       worth another try: timeout, refused, 429, 5xx
         RejectedError        no retry, the job fails: other 4xx of a model or store
@@ -48,6 +48,7 @@ __all__ = [
     "Quarantined",
     "RagError",
     "RejectedError",
+    "RequestTimeout",
     "Superseded",
     "TooLarge",
     "TooManyPages",
@@ -129,6 +130,10 @@ class MethodNotAllowed(ClientError):
     code, title, status = "method_not_allowed", "This address does not take that method", 405
 
 
+class RequestTimeout(ClientError):
+    code, title, status = "request_timeout", "The request did not arrive in time", 408
+
+
 class Unauthorized(ClientError):
     code, title, status = "unauthorized", "A valid API key is needed", 401
 
@@ -153,22 +158,27 @@ class DependencyError(RagError):
     operation
         What was asked of it.
     detail
-        What happened, without secrets or document text.
+        What happened, without secrets, paths or document text: callers read it.
+    reason
+        The other side's own words, such as a server's error text. For the log alone.
     """
 
     status = 502
     alert = True
     service: str = ""
     operation: str = ""
+    reason: str = ""
 
-    def __init__(self, service: str, operation: str, detail: str) -> None:
+    def __init__(self, service: str, operation: str, detail: str, *, reason: str = "") -> None:
         super().__init__(f"{service} {operation}: {detail}")
         self.service = service
         self.operation = operation
+        self.reason = reason
 
     @override
     def to_log(self) -> dict[str, str]:
-        return {**super().to_log(), "service": self.service, "operation": self.operation}
+        reason = {"reason": self.reason} if self.reason else {}
+        return {**super().to_log(), "service": self.service, "operation": self.operation, **reason}
 
 
 class TransientError(DependencyError):
@@ -185,8 +195,10 @@ class TransientError(DependencyError):
     alert = False
     retry_after: timedelta | None = None
 
-    def __init__(self, service: str, operation: str, detail: str, retry_after: timedelta | None = None) -> None:
-        super().__init__(service, operation, detail)
+    def __init__(
+        self, service: str, operation: str, detail: str, retry_after: timedelta | None = None, *, reason: str = ""
+    ) -> None:
+        super().__init__(service, operation, detail, reason=reason)
         self.retry_after = retry_after
 
 

@@ -13,16 +13,30 @@ __all__ = [
     "check_document_name",
     "chunk_id",
     "embedding_space",
+    "is_collection_name",
+    "is_id",
     "new_id",
     "physical_collection",
 ]
 
+_ID = re.compile(r"(?:job|doc)_[0-9a-f]{24}")
 _COLLECTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+_JOINERS = "\u200c\u200d"
+"""Zero-width (non-)joiner: Persian, Indic scripts and emoji are spelled with them. Other format characters only make
+one name look like another, as U+202E does with ``fdp.exe``."""
 
 
 def new_id(prefix: str) -> str:
     """A random id of 96 bits such as ``doc_3f...``; its prefix tells people what it names."""
     return f"{prefix}_{secrets.token_hex(12)}"
+
+
+def is_id(prefix: str, text: str) -> bool:
+    """Whether the text is an id that `new_id` may have made with this prefix: no other one can name anything.
+
+    Keys of the ledger are made of ids and of suffixes such as ``:events``; what only looks like an id is not asked for.
+    """
+    return text.startswith(f"{prefix}_") and _ID.fullmatch(text) is not None
 
 
 def chunk_id(*, tenant: str, collection: str, document_id: str, text: str, occurrence: int) -> str:
@@ -56,6 +70,11 @@ def physical_collection(space: str) -> str:
     return f"ragline-{readable}-{hashlib.blake2b(space.encode(), digest_size=4).hexdigest()}"
 
 
+def is_collection_name(name: str) -> bool:
+    """Whether a collection may have this name; see `check_collection_name`."""
+    return _COLLECTION_NAME.fullmatch(name) is not None
+
+
 def check_collection_name(name: str) -> str:
     """The name unchanged.
 
@@ -64,7 +83,7 @@ def check_collection_name(name: str) -> str:
     InvalidRequest
         Unless it has 1 to 63 letters, digits, ``.``, ``_`` or ``-``, beginning and ending with a letter or digit.
     """
-    if not _COLLECTION_NAME.fullmatch(name):
+    if not is_collection_name(name):
         raise InvalidRequest(
             "A collection name has 1 to 63 letters, digits, '.', '_' or '-' and begins and ends with a letter or digit"
         )
@@ -77,7 +96,7 @@ def check_document_name(name: str) -> str:
     Raises
     ------
     InvalidRequest
-        If it is empty, longer than 255 bytes, holds control characters or looks like a path.
+        If it is empty, longer than 255 bytes, holds characters nobody sees, or looks like a path.
     """
     normal = unicodedata.normalize("NFC", name)
     if not normal.strip():
@@ -86,6 +105,8 @@ def check_document_name(name: str) -> str:
         raise InvalidRequest(f"A document name has at most {MAX_NAME_BYTES} bytes")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in normal):
         raise InvalidRequest("A document name holds no control characters")
+    if any(unicodedata.category(char) == "Cf" and char not in _JOINERS for char in normal):
+        raise InvalidRequest("A document name holds no invisible format characters")
     if "/" in normal or "\\" in normal or normal in {".", ".."}:
         raise InvalidRequest("A document name is not a path")
     return normal

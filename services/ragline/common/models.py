@@ -149,6 +149,7 @@ class Submission:
     job_id: str
     document_id: str | None = None
     unchanged: bool = False
+    status: JobState = JobState.QUEUED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

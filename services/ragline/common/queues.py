@@ -39,6 +39,7 @@ class JobKind(StrEnum):
     INGEST = "ingest"
     QUERY = "query"
     DELETE = "delete"
+    CLEAN = "clean"
     VERIFY = "verify"
     PROCESS = "process"
     WORKFLOW = "workflow"
@@ -52,6 +53,7 @@ class Step(StrEnum):
     INDEX = "index"
     ANSWER = "answer"
     DELETE = "delete"
+    CLEAN = "clean"
     VERIFY = "verify"
     PROCESS = "process"
     WORKFLOW = "workflow"
@@ -74,6 +76,7 @@ ROUTES: dict[Step, StepRoute] = {
         StepRoute(step=Step.INDEX, queue=Queue.VECTORSTORE, task="create_vectorstore_task"),
         StepRoute(step=Step.ANSWER, queue=Queue.RAG, task="query_vectorstore_task"),
         StepRoute(step=Step.DELETE, queue=Queue.VECTORSTORE, task="delete_document_task"),
+        StepRoute(step=Step.CLEAN, queue=Queue.VECTORSTORE, task="clean_document_task"),
         StepRoute(step=Step.VERIFY, queue=Queue.DEFAULT, task="verify_collection_task"),
         StepRoute(step=Step.PROCESS, queue=Queue.DEFAULT, task="process_data_task"),
         StepRoute(step=Step.WORKFLOW, queue=Queue.DEFAULT, task="start_workflow_task"),
@@ -94,6 +97,7 @@ FIRST_STEP: dict[JobKind, Step] = {
     JobKind.INGEST: Step.CONVERT,
     JobKind.QUERY: Step.ANSWER,
     JobKind.DELETE: Step.DELETE,
+    JobKind.CLEAN: Step.CLEAN,
     JobKind.VERIFY: Step.VERIFY,
     JobKind.PROCESS: Step.PROCESS,
     JobKind.WORKFLOW: Step.WORKFLOW,

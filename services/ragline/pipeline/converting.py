@@ -72,7 +72,11 @@ class SplitStep:
         self._splitter = splitter
 
     def run(self, control: StepControl) -> StepOutcome:
-        """Split all pages; 50 MB of text take about a second, so there is nothing to hand back."""
+        """Split all pages, in one go: half a split is worth nothing to a successor, so there is nothing to hand back.
+
+        The largest document, 50 MB of text on one page, takes 0.7 s of CPU time without blanks (CJK: 0.4 s), 5 s as
+        prose and 17 s as words of one letter, and 90 MB beyond its own text (measured).
+        """
         job = control.job
         pages = list(self._files.pages(job.document_id, job.version))
         chunks = self._splitter.run(pages, tenant=job.tenant, collection=job.collection, document_id=job.document_id)

@@ -1,12 +1,13 @@
 """The last step of an ingest: chunks to vectors."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from ragline.common.errors import EmbeddingSpaceMismatch, ProtocolError
 from ragline.common.models import Chunk, CollectionRecord, JobRecord
 from ragline.pipeline.protocols import EmbeddedBatch, Embedder, StepControl, StepDone, StepOutcome, StepUnfinished
-from ragline.stores.document_files import DocumentFiles, Manifest
+from ragline.pipeline.removing import Remover
+from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
 from ragline.stores.protocols import VectorEntry, VectorStore, scope_of
 
@@ -26,13 +27,18 @@ class IndexStep:
         Turns chunks into vectors.
     vectors
         Takes them.
+    remover
+        Removes what the new version replaced.
     """
 
-    def __init__(self, *, ledger: WorkLedger, files: DocumentFiles, embedder: Embedder, vectors: VectorStore) -> None:
+    def __init__(
+        self, *, ledger: WorkLedger, files: DocumentFiles, embedder: Embedder, vectors: VectorStore, remover: Remover
+    ) -> None:
         self._ledger = ledger
         self._files = files
         self._embedder = embedder
         self._vectors = vectors
+        self._remover = remover
 
     def run(self, control: StepControl) -> StepOutcome:
         """Embed the chunks that are not stored yet, as many as the budget allows.
@@ -44,6 +50,13 @@ class IndexStep:
         TransientError, RejectedError, ProtocolError
             Of the model or the vector store; what was stored before stays and is not embedded again.
         """
+        self._ledger.fence(control.claim)
+        try:
+            return self._index(control)
+        finally:
+            self._ledger.release(control.claim)
+
+    def _index(self, control: StepControl) -> StepOutcome:
         job = control.job
         collection = self._collection(job)
         manifest = self._files.manifest(job.document_id, job.version)
@@ -53,7 +66,9 @@ class IndexStep:
         if embedded < len(missing):
             return StepUnfinished(progressed=embedded > 0)
         self._ledger.commit(control.claim, pages=manifest.pages, chunks=len(manifest.chunks))
-        self._remove_replaced(control, collection, manifest)
+        if not self._remover.hidden_chunks(control, collection.physical, keep={chunk.id for chunk in manifest.chunks}):
+            return StepUnfinished(progressed=True)
+        self._remover.old_files(control, keep_versions={job.version}, newest=job.version)
         counts = {"pages": manifest.pages, "chunks": len(manifest.chunks), "embedded": embedded}
         return StepDone(result={"document_id": job.document_id, "version": job.version, **counts})
 
@@ -71,42 +86,25 @@ class IndexStep:
         self, control: StepControl, collection: CollectionRecord, missing: Sequence[Chunk], *, total: int
     ) -> int:
         done, before = 0, total - len(missing)
-        with closing(self._batches(control.job, missing)) as batches:
+        with closing(self._batches(control.job, missing, control.should_stop)) as batches:
             for chunks, batch in batches:
-                # Asks for the claim right before the write: a zombie must not write.
                 control.report(progress=(before + done, total, "chunks"))
+                self._ledger.fence(control.claim)
                 self._vectors.add(collection.physical, _entries(control.job, chunks, batch))
                 done += len(chunks)
-                if done < len(missing) and control.should_stop():
-                    break
         control.report(progress=(before + done, total, "chunks"))
         return done
 
     def _batches(
-        self, job: JobRecord, missing: Sequence[Chunk]
+        self, job: JobRecord, missing: Sequence[Chunk], should_stop: Callable[[], bool]
     ) -> Generator[tuple[list[Chunk], EmbeddedBatch], None, None]:
         if not missing:
             return
         pages = {page.number: page.text for page in self._files.pages(job.document_id, job.version)}
         chunks = [_with_text(chunk, pages[chunk.page]) for chunk in missing]
-        with closing(self._embedder.stream([chunk.text for chunk in chunks])) as stream:
+        with closing(self._embedder.stream([chunk.text for chunk in chunks], should_stop)) as stream:
             for batch in stream:
                 yield chunks[batch.start : batch.start + len(batch.vectors)], batch
-
-    def _remove_replaced(self, control: StepControl, collection: CollectionRecord, manifest: Manifest) -> None:
-        job = control.job
-        current = {chunk.id for chunk in manifest.chunks}
-        stored = self._vectors.ids_of_document(collection.physical, job.document_id)
-        # Asks for the claim once more: what a zombie takes for left over may be the chunks of the next version.
-        control.report()
-        self._vectors.delete(collection.physical, stored - current)
-        replaced = {
-            version: key for version, key in self._ledger.originals(job.document_id).items() if version < job.version
-        }
-        for version, key in replaced.items():
-            self._files.delete_version(job.document_id, version)
-            self._files.objects.remove(key)
-        self._ledger.forget_originals(job.document_id, list(replaced))
 
 
 def _with_text(chunk: Chunk, page_text: str) -> Chunk:

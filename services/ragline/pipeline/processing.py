@@ -1,6 +1,19 @@
 """The original's background data processing: a small, visible piece of work on a text."""
 
-__all__ = ["process_data"]
+from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome
+
+__all__ = ["ProcessStep", "process_data"]
+
+
+class ProcessStep:
+    """Processes the job's data; needs nothing of its process."""
+
+    def __init__(self, _context: object) -> None:
+        """Takes what every step's builder takes."""
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Process the job's data."""
+        return StepDone(result=process_data(control.job.params["data"]))
 
 
 def process_data(data: str) -> dict[str, str | int]:

@@ -13,6 +13,7 @@ __all__ = [
     "EmbeddedBatch",
     "Embedder",
     "Generator",
+    "PipelineStep",
     "Retriever",
     "StepControl",
     "StepDelegated",
@@ -43,10 +44,20 @@ class Embedder(Protocol):
     def warm(self) -> None:
         """Load what the first text would otherwise wait for; asks nothing of a paid service."""
 
-    def stream(self, texts: Sequence[str]) -> collections.abc.Generator[EmbeddedBatch, None, None]:
-        """Embed texts in batches, several in flight; batches come as they are done, in any order.
+    def stream(
+        self, texts: Sequence[str], should_stop: Callable[[], bool] | None = None
+    ) -> collections.abc.Generator[EmbeddedBatch, None, None]:
+        """Embed texts in batches, maybe several in flight; batches come as they are done, in any order.
 
-        Closing the generator early abandons what has not begun.
+        Closing the generator early throws away what is in flight, although it may be paid for: to stop without a
+        loss, let `should_stop` say so and take what still comes.
+
+        Parameters
+        ----------
+        should_stop
+            Asked in the consumer's thread after each batch, never before the first one, so that each run gets
+            somewhere. Once it says yes no further batch is begun; those that are done or in flight are still yielded,
+            and then the generator ends. It is not asked again.
 
         Raises
         ------
@@ -131,3 +142,10 @@ class StepControl(Protocol):
 
     def should_stop(self) -> bool:
         """Whether to store what there is and hand the rest back: budget spent, worker stopping, or claim lost."""
+
+
+class PipelineStep(Protocol):
+    """What a task runs under its claim."""
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Do the work, or as much of it as the budget allows."""

@@ -1,7 +1,7 @@
 """Comparison of what the vector store holds with what the manifests say (promise P2)."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from ragline.common.errors import ProtocolError
 from ragline.common.models import DocumentRecord, DocumentState, JobRecord
@@ -52,7 +52,10 @@ class VerifyStep:
         StepDone
             Its result counts documents and chunks and names ids that are `missing` (in a manifest only), `extra` (of
             no known document) and `stale` (of a known document, but not of its visible version). Chunks of a document
-            that is being worked on are left out: they are in motion.
+            that is being worked on are left out: they are in motion. Each difference is looked at again before it is
+            reported, because a listing misses chunks while others are removed, and documents move on meanwhile.
+            `damaged` documents have chunks missing: uploading them again embeds just these. Stale chunks are cleaned
+            away.
 
         Raises
         ------
@@ -67,7 +70,37 @@ class VerifyStep:
         after = self._documents(job)
         settled = {id_: ids for id_, ids in expected.items() if after.get(id_) == before[id_] and ids is not None}
         known = before.keys() | after.keys()
-        return StepDone(result=_report(_compare(settled, stored, documents=len(after), known=known)))
+        seen = _compare(settled, stored, documents=len(after), known=known)
+        owners = dict(stored)
+        owners.update({chunk_id: document_id for document_id, ids in settled.items() for chunk_id in ids})
+        difference = self._confirmed(job, seen, owners, before)
+        damaged = sorted({owners[chunk_id] for chunk_id in difference.missing})
+        self._ledger.mark(damaged=damaged, littered={owners[chunk_id] for chunk_id in difference.stale})
+        return StepDone(result={**_report(difference), "damaged": damaged})
+
+    def _confirmed(
+        self,
+        job: JobRecord,
+        seen: _Difference,
+        owners: Mapping[str, str],
+        before: Mapping[str, DocumentRecord],
+    ) -> _Difference:
+        """The differences that a second look finds too: first at the chunks, then at the documents they belong to."""
+        suspects = [*seen.missing, *seen.extra, *seen.stale]
+        collection = self._ledger.collection(job.tenant, job.collection)
+        there = self._vectors.existing(collection.physical, suspects) if collection and suspects else set()
+        now = self._ledger.documents(sorted({owners[chunk_id] for chunk_id in suspects}))
+
+        def unmoved(chunk_id: str) -> bool:
+            return now.get(owners[chunk_id]) == before.get(owners[chunk_id])
+
+        return replace(
+            seen,
+            chunks=seen.chunks + len(there.intersection(seen.missing)),
+            missing=[chunk_id for chunk_id in seen.missing if chunk_id not in there and unmoved(chunk_id)],
+            extra=[chunk_id for chunk_id in seen.extra if chunk_id in there and unmoved(chunk_id)],
+            stale=[chunk_id for chunk_id in seen.stale if chunk_id in there and unmoved(chunk_id)],
+        )
 
     def _documents(self, job: JobRecord) -> Mapping[str, DocumentRecord]:
         return self._ledger.documents(self._ledger.document_ids(job.tenant, job.collection))

@@ -1,5 +1,6 @@
 """Chroma through its own HTTP client; the only module that knows it."""
 
+from collections.abc import Collection as Members
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -99,7 +100,9 @@ class ChromaVectorStore:
         """See `VectorStore.ids_of_scope`."""
         return self._listed(physical, {"scope": scope})
 
-    def query(self, physical: str, vector: Vector, *, scope: str, limit: int) -> list[VectorHit]:
+    def query(
+        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Members[str] = ()
+    ) -> list[VectorHit]:
         """See `VectorStore.query`."""
         with self._errors("query", physical):
             collection = self._found(physical)
@@ -108,12 +111,13 @@ class ChromaVectorStore:
             rows = collection.query(
                 query_embeddings=vector[np.newaxis],
                 n_results=limit,
-                where={"scope": scope},
+                where=_searched(scope, without_documents),
                 include=["documents", "metadatas", "distances"],
             )
             return _hits(rows)
 
     def _listed(self, physical: str, where: dict[str, Any]) -> dict[str, str]:
+        """Page by page; a removal meanwhile moves later rows up, past the next page's begin (see the protocol)."""
         listed: dict[str, str] = {}
         offset = 0
         while True:
@@ -199,6 +203,13 @@ def _status(error: Exception) -> int:
 
 def _metadata(entry: VectorEntry) -> dict[str, Any]:
     return {"scope": entry.scope, "document_id": entry.document_id, "source": entry.source, "page": entry.page}
+
+
+def _searched(scope: str, without_documents: Members[str]) -> dict[str, Any]:
+    in_scope: dict[str, Any] = {"scope": scope}
+    if not without_documents:
+        return in_scope
+    return {"$and": [in_scope, {"document_id": {"$nin": sorted(without_documents)}}]}
 
 
 def _hits(rows: Any) -> list[VectorHit]:  # noqa: ANN401 - a typed dictionary of the library with optional parts

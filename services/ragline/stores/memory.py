@@ -1,6 +1,6 @@
 """The vector store's twin in memory: exact search, for tests and experiments."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 
@@ -47,7 +47,9 @@ class MemoryVectorStore:
         stored = self._collections.get(physical, {})
         return {entry.id: entry.document_id for entry in stored.values() if entry.scope == scope}
 
-    def query(self, physical: str, vector: Vector, *, scope: str, limit: int) -> list[VectorHit]:
+    def query(
+        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Collection[str] = ()
+    ) -> list[VectorHit]:
         """See `VectorStore.query`."""
         stored = self._collections.get(physical, {})
         if any(entry.vector.shape != vector.shape for entry in stored.values()):
@@ -57,7 +59,7 @@ class MemoryVectorStore:
                 id=entry.id, document_id=entry.document_id, text=entry.text, score=_similarity(vector, entry.vector)
             )
             for entry in stored.values()
-            if entry.scope == scope
+            if entry.scope == scope and entry.document_id not in without_documents
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
 

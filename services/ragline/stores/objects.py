@@ -125,7 +125,7 @@ def _object_errors(operation: str) -> Iterator[None]:
     except FileNotFoundError as error:
         raise ProtocolError("object store", operation, "the object is missing") from error
     except (BaseError, OSError) as error:
-        raise TransientError("object store", operation, _first_line(error)) from error
+        raise TransientError("object store", operation, type(error).__name__, reason=_first_line(error)) from error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,6 +1,6 @@
 """What the pipeline asks of a vector store; `chroma` and `memory` fulfil it, one contract test checks both."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -71,10 +71,24 @@ class VectorStore(Protocol):
         """Those of the ids that are stored."""
 
     def ids_of_document(self, physical: str, document_id: str) -> set[str]:
-        """Ids of all entries of a document, whatever its version."""
+        """Ids of all entries of a document, whatever its version; see `ids_of_scope` about changes meanwhile."""
 
     def ids_of_scope(self, physical: str, scope: str) -> dict[str, str]:
-        """Document id by entry id, for all entries of a collection."""
+        """Document id by entry id, for all entries of a collection.
 
-    def query(self, physical: str, vector: Vector, *, scope: str, limit: int) -> list[VectorHit]:
-        """The nearest entries of a scope, best first; nothing when the collection does not exist."""
+        The listing is no snapshot: while matching entries are removed, others that stay may be left out of it, and
+        removed ones may be in it. `existing` tells for sure.
+        """
+
+    def query(
+        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Collection[str] = ()
+    ) -> list[VectorHit]:
+        """The nearest entries of a scope, best first; nothing when the collection does not exist.
+
+        Parameters
+        ----------
+        limit
+            Most hits. Fewer come only when the scope holds no more.
+        without_documents
+            Ids of documents whose entries are passed over; they take no place among the hits.
+        """

@@ -2,6 +2,8 @@
 
 import gc
 import multiprocessing
+import os
+import signal
 import threading
 from functools import partial
 from typing import Any
@@ -12,7 +14,7 @@ from celery import signals
 
 from ragline.common.config import ConfigError, WorkerConfig
 from ragline.common.constants import HEARTBEAT_INTERVAL, VISIBILITY_TIMEOUT
-from ragline.common.errors import TransientError
+from ragline.common.errors import RagError
 from ragline.common.logging import configure_logging
 from ragline.common.queues import Queue
 from ragline.stores.ledger.keys import unacked_index_key, unacked_key, unacked_mutex_key
@@ -103,8 +105,8 @@ def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, wor
         signals.worker_process_shutdown if forks else signals.worker_shutdown: close_context,
         signals.worker_shutting_down: lambda **_: stopping.set(),
     }
-    for signal, handler in handlers.items():
-        signal.connect(handler, weak=False)
+    for event, handler in handlers.items():
+        event.connect(handler, weak=False)
     _connect_heartbeat(config, queue, worker)
     _connect_warming(app, queue)
 
@@ -125,13 +127,15 @@ def _connect_heartbeat(config: WorkerConfig, queue: Queue, worker: str) -> None:
         while True:
             try:
                 context.ledger.heartbeat(queue, worker)
-            except TransientError as error:
-                logger.warning("heartbeat not sent", **error.to_log())
+            except RagError as error:
+                logger.warning("heartbeat not sent", next="another try soon", **error.to_log())
+            except Exception:
+                logger.exception("heartbeat not sent by a defect", next="another try soon")
             if closed.wait(HEARTBEAT_INTERVAL.total_seconds()):
                 break
         try:
             context.ledger.leave(queue, worker)
-        except TransientError as error:
+        except RagError as error:
             logger.warning("worker left without a word", next="it counts as gone soon", **error.to_log())
         context.close()
 
@@ -158,7 +162,8 @@ def _warm(context: ProcessContext) -> None:
     try:
         context.part(build_embedder).warm()
     except ConfigError:
-        logger.exception("the embedder cannot be loaded", next="every embedding step fails")
+        logger.exception("the embedder cannot be loaded", next="the worker ends; its steps wait")
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(closed: threading.Event, thread: threading.Thread, **_: object) -> None:

@@ -5,12 +5,13 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import structlog
 from celery import Celery, Task
 from celery.exceptions import Reject
 
+from ragline.common.config import ConfigError
 from ragline.common.constants import (
     LEASE,
     MAX_ATTEMPTS,
@@ -21,7 +22,7 @@ from ragline.common.constants import (
 from ragline.common.errors import InternalError, RagError, TransientError
 from ragline.common.messages import MESSAGE_VERSION, StepMessage
 from ragline.common.queues import NEXT_STEP, Step
-from ragline.pipeline.protocols import StepControl, StepDelegated, StepDone, StepOutcome, StepUnfinished
+from ragline.pipeline.protocols import PipelineStep, StepDelegated, StepDone, StepOutcome, StepUnfinished
 from ragline.stores.ledger.working import Claim, ClaimLost
 from ragline.worker.context import ProcessContext
 from ragline.worker.leases import RunningStep
@@ -29,8 +30,6 @@ from ragline.worker.leases import RunningStep
 __all__ = ["RaglineCelery", "StepTask", "retry_delay"]
 
 logger = structlog.get_logger(__name__)
-
-PartT = TypeVar("PartT")
 
 _PUT_BACK_PAUSE_SECONDS = 1.0
 """Pace at which a worker puts back messages of a newer release until a worker of that release takes them."""
@@ -57,7 +56,7 @@ class StepTask(Task):
         return self.app.context
 
     def run_step(
-        self, raw: dict[str, Any], run: Callable[[StepControl], StepOutcome], *, lease: timedelta = LEASE
+        self, raw: dict[str, Any], build: Callable[[ProcessContext], PipelineStep], *, lease: timedelta = LEASE
     ) -> None:
         """Claim the step, run it, record the outcome.
 
@@ -65,8 +64,8 @@ class StepTask(Task):
         ----------
         raw
             The step message as it came.
-        run
-            The pipeline step.
+        build
+            Makes the pipeline step, once a process; under the claim, so that a failure to build it is recorded.
         lease
             How long the claim holds when nobody renews it.
 
@@ -87,24 +86,27 @@ class StepTask(Task):
             logger.debug("nothing to claim", job_id=message.job_id, step=message.step)
             return
         with structlog.contextvars.bound_contextvars(**_log_fields(claim)):
-            self._run_claimed(claim, run)
+            self._run_claimed(claim, build)
 
     def end_workflow(self, claim: Claim, *, result: object = None, error: RagError | None = None) -> None:
         """Record how a workflow ended that another task started."""
         ledger = self.context.ledger
-        self._report(claim, lambda: ledger.fail(claim, error) if error else ledger.finish(claim, result))
+        self._report(claim, partial(ledger.fail, claim, error) if error else partial(ledger.finish, claim, result))
 
-    def _run_claimed(self, claim: Claim, run: Callable[[StepControl], StepOutcome]) -> None:
+    def _run_claimed(self, claim: Claim, build: Callable[[ProcessContext], PipelineStep]) -> None:
         started = time.monotonic()
         try:
             with self.context.keeper.keep(claim) as step:
-                outcome = run(step)
+                outcome = self.context.part(build).run(step)
             self._record(step, outcome)
             logger.info("step ended", outcome=type(outcome).__name__, seconds=round(time.monotonic() - started, 3))
         except ClaimLost as lost:
             logger.info("step given up", reason=lost.state)
         except TransientError as error:
             self._retry(claim, error)
+        except ConfigError as error:
+            # The settings are wrong, not the document: it waits until an operator has mended them.
+            self._retry(claim, TransientError("worker", "start", str(error)))
         except RagError as error:
             logger.warning("step failed", next="the job ends as failed", **error.to_log())
             self._report(claim, partial(self.context.ledger.fail, claim, error))

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import structlog
 
-from ragline.common.constants import LEASE_RENEWAL, STEP_BUDGET
-from ragline.common.errors import TransientError
+from ragline.common.constants import CLAIM_LIMIT, LEASE_RENEWAL, STEP_BUDGET
+from ragline.common.errors import RagError
 from ragline.common.models import JobRecord
 from ragline.stores.ledger.working import Claim, ClaimState, WorkLedger
 
@@ -33,7 +33,7 @@ class RunningStep:
         self.lost = False
         self._ledger = ledger
         self._stopping = stopping
-        self._deadline = time.monotonic() + STEP_BUDGET.total_seconds()
+        self._started = time.monotonic()
 
     @property
     def interrupted(self) -> bool:
@@ -55,9 +55,19 @@ class RunningStep:
         """See `StepControl.report`."""
         self._ledger.record(self.claim, progress=progress, checkpoint=checkpoint, events=events)
 
+    @property
+    def _spent(self) -> float:
+        """Seconds since the claim."""
+        return time.monotonic() - self._started
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it has had its claim for longer than any honest step."""
+        return self._spent > CLAIM_LIMIT.total_seconds()
+
     def should_stop(self) -> bool:
         """See `StepControl.should_stop`."""
-        return self.lost or self._stopping.is_set() or time.monotonic() > self._deadline
+        return self.lost or self._stopping.is_set() or self._spent > STEP_BUDGET.total_seconds()
 
 
 class LeaseKeeper:
@@ -101,15 +111,22 @@ class LeaseKeeper:
         while not self._closed.wait(LEASE_RENEWAL.total_seconds()):
             with self._lock:
                 steps = list(self._running)
-            if steps:
+            try:
                 self._renew(steps)
+            except RagError as error:
+                logger.warning("leases not renewed", claims=len(steps), next="another try soon", **error.to_log())
+            except Exception:
+                logger.exception("leases not renewed by a defect", claims=len(steps), next="another try soon")
 
-    def _renew(self, steps: Sequence[RunningStep]) -> None:
-        try:
-            states = self._ledger.renew([step.claim for step in steps])
-        except TransientError as error:
-            logger.warning("leases not renewed", claims=len(steps), **error.to_log())
+    def _renew(self, running: Sequence[RunningStep]) -> None:
+        for step in running:
+            if step.hangs and not step.lost:
+                logger.error("step hangs", job_id=step.job.id, step=str(step.job.step), next="its lease runs out")
+                step.lost = True
+        steps = [step for step in running if not step.lost]
+        if not steps:
             return
+        states = self._ledger.renew([step.claim for step in steps])
         for step, state in zip(steps, states, strict=True):
             if state is not ClaimState.OK:
                 step.lost = True

@@ -1,10 +1,12 @@
 """Entry point of a worker: ``python -m ragline.worker.main QUEUE``."""
 
+import os
 import socket
 import sys
 
 from ragline.common.config import ConfigError, WorkerConfig, load_config
 from ragline.common.queues import Queue
+from ragline.stores.objects import ObjectStore
 from ragline.worker.app import create_celery
 from ragline.worker.pools import POOLS
 
@@ -25,11 +27,14 @@ def main(arguments: list[str]) -> int:
     queue = Queue(arguments[0])
     try:
         config = load_config(WorkerConfig)
+        # Celery swallows what its start-up signals raise, so a wrong address is found here.
+        ObjectStore(config.object_store_url)
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2
     pool = POOLS[queue]
-    worker = f"{queue}@{socket.gethostname()}"
+    # With the process id: two workers of a queue may run on one host.
+    worker = f"{queue}@{socket.gethostname()}-{os.getpid()}"
     concurrency = str(config.worker_concurrency or pool.concurrency)
     # Workers of one queue share nothing but Redis: gossip and mingle would only make them slower to start.
     quiet = ["--without-gossip", "--without-mingle"]

@@ -37,7 +37,7 @@ def test_accept_is_one_command_to_the_server(ledger: Ledger) -> None:
 def test_same_upload_while_active_joins_the_job(ledger: Ledger) -> None:
     first = ledger.upload()
     again = ledger.upload()
-    assert again.unchanged
+    assert (again.unchanged, again.status) == (True, JobState.QUEUED)
     assert (again.job_id, again.document_id) == (first.job_id, first.document_id)
     assert message_ids(ledger.client, Queue.DOCUMENT) == [first.job_id]
 
@@ -46,7 +46,7 @@ def test_same_upload_after_indexed_is_done_at_once(ledger: Ledger) -> None:
     first = ledger.upload()
     ledger.commit(first)
     again = ledger.upload()
-    assert again.unchanged
+    assert (again.unchanged, again.status) == (True, JobState.SUCCEEDED)
     assert again.document_id == first.document_id
     job = ledger.job(again.job_id)
     assert (job.state, job.result) == (JobState.SUCCEEDED, {"document_id": first.document_id, "unchanged": True})
@@ -181,7 +181,8 @@ def test_delete_before_anything_was_visible(ledger: Ledger) -> None:
         ledger.working.advance(claim, Step.SPLIT)
     document = ledger.document(submission.document_id)
     assert (document.state, document.error) == (DocumentState.DELETING, None)
-    assert ledger.collection().chunks == 0
+    collection = ledger.collection()
+    assert (collection.chunks, collection.generation) == (0, 0)
 
 
 def test_delete_twice_is_one_job(ledger: Ledger) -> None:

@@ -228,7 +228,8 @@ def test_replica(own_ledger: Ledger) -> None:
 def test_not_now_is_transient(error: Exception) -> None:
     with pytest.raises(TransientError) as told, redis_errors("accept"):
         raise error
-    assert (told.value.service, told.value.operation) == ("redis", "accept")
+    assert told.value.detail == f"redis accept: {type(error).__name__}"
+    assert told.value.reason == str(error)
 
 
 @pytest.mark.parametrize(
@@ -241,8 +242,10 @@ def test_not_now_is_transient(error: Exception) -> None:
     ],
 )
 def test_nonsense_is_a_protocol_error(error: Exception) -> None:
-    with pytest.raises(ProtocolError), redis_errors("accept"):
+    with pytest.raises(ProtocolError) as told, redis_errors("accept"):
         raise error
+    assert told.value.detail == f"redis accept: {type(error).__name__}"
+    assert told.value.reason == str(error)
 
 
 def _answers(url: str) -> bool:

@@ -13,8 +13,8 @@ from ragline.stores.ledger.accepting import NewJob
 from ragline.stores.ledger.keys import document_key, events_key, job_key
 from tests.support.ledger import COLLECTION, Ledger, new_query
 
-LASTING = ("ragline:doc:", "ragline:collection:", "ragline:collections:", "ragline:seq:")
-"""What may stay for ever: documents until they are deleted, collections, and a counter for each queue."""
+LASTING = ("ragline:doc:", "ragline:collection:", "ragline:collections:", "ragline:littered", "ragline:seq:")
+"""What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue."""
 
 WORKING = ("ragline:job:", "ragline:queued:", "ragline:leases", "ragline:delayed")
 """What stays while there is work."""

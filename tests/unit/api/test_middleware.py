@@ -12,7 +12,7 @@ import pytest
 import structlog
 from fastapi import FastAPI, Request
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Scope
+from starlette.types import ASGIApp, Message, Receive, Scope
 from structlog.typing import EventDict
 
 from ragline.api import middleware
@@ -76,6 +76,7 @@ def _post(
     headers: Sequence[tuple[bytes, bytes]] = (),
     parts: Sequence[bytes] = (),
     leaves: bool = False,
+    stalls: bool = False,
     app: ASGIApp | None = None,
 ) -> Reply:
     """One request straight at the app: a client library would refuse to send hostile headers.
@@ -84,13 +85,18 @@ def _post(
     ----------
     leaves
         The client leaves after these parts of its body.
+    stalls
+        Nothing comes after them.
     """
     messages: list[Message] = [{"type": "http.request", "body": part, "more_body": True} for part in parts]
-    messages += [] if leaves else [{"type": "http.request", "body": b"", "more_body": False}]
+    messages += [] if leaves or stalls else [{"type": "http.request", "body": b"", "more_body": False}]
     unread = iter(messages)
 
     async def receive() -> Message:
-        return next(unread, {"type": "http.disconnect"})
+        message = next(unread, None)
+        if message is None and stalls:
+            await asyncio.Event().wait()
+        return message or {"type": "http.disconnect"}
 
     reply = Reply()
 
@@ -231,6 +237,36 @@ def test_a_length_that_is_none_is_not_believed(announced: bytes) -> None:
 
 def test_a_body_that_lies_about_its_length_is_counted() -> None:
     assert _post(headers=[(b"content-length", b"3")], parts=[b"x" * MEBIBYTE, b"x"]).status == 413
+
+
+@pytest.mark.parametrize("parts", [[], [b"x"]], ids=["at-once", "later"])
+def test_a_body_that_stops_coming_is_408(parts: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(middleware, "_BODY_PAUSE_SECONDS", 0.01)
+
+    reply = _post("/v1/collections/papers/documents", parts=parts, stalls=True)
+
+    assert (reply.status, reply.json["code"], reply.json["retryable"]) == (408, "request_timeout", False)
+    assert reply.headers["connection"] == "close"
+
+
+def test_a_client_may_stay_as_long_as_it_likes_after_its_body(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An event stream waits for its client to leave."""
+    monkeypatch.setattr(middleware, "_BODY_PAUSE_SECONDS", 0.01)
+    messages: list[Message] = [{"type": "http.request", "body": b"x"}, {"type": "http.disconnect"}]
+    seen: list[str] = []
+
+    async def receive() -> Message:
+        if seen:
+            await asyncio.sleep(0.05)
+        return messages[len(seen)]
+
+    async def app(_scope: Scope, receive: Receive, _send: object) -> None:
+        seen.append((await receive())["type"])
+        seen.append((await receive())["type"])
+
+    scope: Scope = {"type": "http", "path": "/", "headers": []}
+    asyncio.run(BodyLimitMiddleware(app, max_upload_bytes=1)(scope, receive, Reply().send))
+    assert seen == ["http.request", "http.disconnect"]
 
 
 def test_an_unexpected_exception_is_a_problem(logs: list[EventDict]) -> None:

@@ -50,6 +50,7 @@ EXPECTED = {
     "parser_crashed": (422, False),
     "parser_timeout": (422, False),
     "quarantined": (500, False),
+    "request_timeout": (408, False),
     "superseded": (409, False),
     "too_large": (413, False),
     "too_many_pages": (422, False),

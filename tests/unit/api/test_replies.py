@@ -10,11 +10,12 @@ from ragline.api.replies import (
     collection_reply,
     document_reply,
     job_reply,
+    state_of_step,
     submission_reply,
     task_status,
     tasks_info,
 )
-from ragline.common.errors import NoText, TransientError
+from ragline.common.errors import NoText, NotFound, TransientError
 from ragline.common.models import (
     CollectionRecord,
     DocumentRecord,
@@ -242,11 +243,34 @@ def test_a_collection_names_its_space_and_its_addresses() -> None:
     assert "ragline-local-mini" not in reply.model_dump_json()
 
 
+@pytest.mark.parametrize(
+    ("changes", "states"),
+    [
+        ({"step": Step.CONVERT}, ["queued", "queued", "queued"]),
+        ({"step": Step.SPLIT, "state": JobState.RUNNING, "step_state": "leased"}, ["succeeded", "running", "queued"]),
+        ({"step": Step.SPLIT, "state": JobState.RUNNING}, ["succeeded", "queued", "queued"]),
+        ({"step": Step.SPLIT, "state": JobState.FAILED, "step_state": ""}, ["succeeded", "failed", "failed"]),
+        ({"step": Step.INDEX, "state": JobState.SUCCEEDED, "step_state": ""}, ["succeeded"] * 3),
+    ],
+)
+def test_a_step_is_as_far_as_its_job(changes: dict[str, Any], states: list[str]) -> None:
+    job = _job(**changes)
+
+    assert [state_of_step(job, step) for step in (Step.CONVERT, Step.SPLIT, Step.INDEX)] == states
+
+
+@pytest.mark.parametrize("step", ["", "answer", "x", "convert.", "CONVERT"])
+def test_a_step_that_the_job_has_not_is_unknown(step: str) -> None:
+    with pytest.raises(NotFound):
+        state_of_step(_job(), step)
+
+
 def test_accepted_work_links_to_its_job_and_document() -> None:
-    upload = submission_reply(Submission(job_id="job_1", document_id="doc_1", unchanged=True))
+    done = Submission(job_id="job_1", document_id="doc_1", unchanged=True, status=JobState.SUCCEEDED)
+    upload = submission_reply(done)
     question = submission_reply(Submission(job_id="job_2"))
 
-    assert upload.unchanged
+    assert (upload.unchanged, upload.status, question.status) == (True, "succeeded", "queued")
     assert upload.links["document"] == "/v1/documents/doc_1"
     assert question.links == {"job": "/v1/jobs/job_2", "events": "/v1/jobs/job_2/events"}
 

@@ -1,21 +1,26 @@
-"""Bytes are checked while they pass, and nothing stays behind of an upload that was not accepted."""
+"""Bytes are checked while they pass, and nothing stays behind of an upload that was refused."""
 
 import asyncio
 import hashlib
+import io
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import cast
 
 import pytest
+import structlog
 from starlette.requests import ClientDisconnect
+from structlog.testing import capture_logs
 
-from ragline.api.submissions import DocumentSubmission, UploadCheck
+from ragline.api import submissions
+from ragline.api.submissions import DocumentSubmission, UploadCheck, file_parts
 from ragline.common.config import ApiConfig
 from ragline.common.errors import (
     EmbeddingSpaceMismatch,
     EmptyUpload,
     InvalidRequest,
     RagError,
+    RequestTimeout,
     TooLarge,
     TransientError,
     UnsupportedMediaType,
@@ -105,16 +110,28 @@ def test_the_limit_is_exact() -> None:
             _passed(*parts)
 
 
+def test_a_file_is_read_in_parts_of_a_megabyte() -> None:
+    data = io.BytesIO(b"x" * (2**21 + 7))
+
+    async def read(size: int) -> bytes:
+        return data.read(size)
+
+    async def collect() -> list[int]:
+        return [len(part) async for part in file_parts(read)]
+
+    assert asyncio.run(collect()) == [2**20, 2**20, 7]
+
+
 class NotedLedger:
     """Answers an upload as told, and notes it."""
 
-    def __init__(self, answer: Submission | Exception) -> None:
+    def __init__(self, answer: Submission | BaseException) -> None:
         self._answer = answer
         self.accepted: list[NewDocument] = []
 
     async def accept_document(self, new: NewDocument, _trace: TraceContext) -> Submission:
         self.accepted.append(new)
-        if isinstance(self._answer, Exception):
+        if isinstance(self._answer, BaseException):
             raise self._answer
         return self._answer
 
@@ -171,27 +188,69 @@ def test_unchanged_bytes_leave_nothing_behind(objects: ObjectStore) -> None:
     assert objects.keys("") == []
 
 
-@pytest.mark.parametrize(
-    "error",
-    [EmbeddingSpaceMismatch("a is not b"), TransientError("redis", "accept_document", "TimeoutError"), KeyError("x")],
-    ids=lambda error: type(error).__name__,
-)
-def test_a_ledger_that_does_not_accept_leaves_nothing_behind(objects: ObjectStore, error: Exception) -> None:
-    with pytest.raises(type(error)):
-        _submit(NotedLedger(error), objects, _parts([PDF]))
+def test_a_ledger_that_refuses_leaves_nothing_behind(objects: ObjectStore) -> None:
+    with pytest.raises(EmbeddingSpaceMismatch):
+        _submit(NotedLedger(EmbeddingSpaceMismatch("a is not b")), objects, _parts([PDF]))
     assert objects.keys("") == []
 
 
 @pytest.mark.parametrize(
+    "error",
+    [TransientError("redis", "accept_document", "TimeoutError"), KeyError("x"), asyncio.CancelledError()],
+    ids=repr,
+)
+def test_a_ledger_that_may_have_accepted_keeps_the_bytes(objects: ObjectStore, error: BaseException) -> None:
+    """Redis may run the call after its caller has given up."""
+    ledger = NotedLedger(error)
+
+    with pytest.raises(type(error)):
+        _submit(ledger, objects, _parts([PDF]))
+    assert objects.keys("") == [ledger.accepted[0].object_key]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Submission(job_id="job_2", document_id="doc_1", unchanged=True), EmbeddingSpaceMismatch("a is not b")],
+    ids=["unchanged", "refused"],
+)
+def test_bytes_that_cannot_be_removed_change_no_answer(
+    answer: Submission | RagError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_key: str) -> None:
+        raise TransientError("object store", "delete", "GenericError")
+
+    objects = ObjectStore("memory:///")
+    monkeypatch.setattr(objects, "remove_async", away)
+    monkeypatch.setattr(submissions, "logger", structlog.get_logger())
+    ledger = NotedLedger(answer)
+
+    with capture_logs() as logs:
+        if isinstance(answer, RagError):
+            with pytest.raises(EmbeddingSpaceMismatch):
+                _submit(ledger, objects, _parts([PDF]))
+        else:
+            assert _submit(ledger, objects, _parts([PDF])) == answer
+    assert [(line["event"], line["object_key"], line["log_level"]) for line in logs] == [
+        ("unneeded upload not removed", ledger.accepted[0].object_key, "warning")
+    ]
+
+
+@pytest.mark.parametrize(
     ("parts", "error"),
-    [([b"<html>"], UnsupportedMediaType), ([], EmptyUpload), ([PDF] * 3, TooLarge), ([PDF], ClientDisconnect)],
-    ids=["no-pdf", "empty", "too-large", "client-left"],
+    [
+        ([b"<html>"], UnsupportedMediaType),
+        ([], EmptyUpload),
+        ([PDF] * 3, TooLarge),
+        ([PDF], ClientDisconnect),
+        ([PDF], RequestTimeout),
+    ],
+    ids=["no-pdf", "empty", "too-large", "client-left", "client-stalled"],
 )
 def test_bytes_that_are_refused_reach_neither_store(
     objects: ObjectStore, parts: list[bytes], error: type[Exception]
 ) -> None:
     ledger = NotedLedger(ACCEPTED)
-    leaving = ClientDisconnect() if error is ClientDisconnect else None
+    leaving = error("gone") if error in {ClientDisconnect, RequestTimeout} else None
 
     with pytest.raises(error):
         _submit(ledger, objects, _parts(parts, then=leaving))

@@ -162,6 +162,15 @@ def test_embedder_with_a_key_needs_one(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_config(WorkerConfig).embedding_space == "openai/text-embedding-3-small"
 
 
+def test_model_of_ones_own_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its vectors would share a space with those of the usual model."""
+    monkeypatch.setenv("EMBEDDING_MODEL_DIR", "/models/e5")
+    with pytest.raises(ConfigError, match="EMBEDDING_MODEL_DIR needs EMBEDDING_MODEL"):
+        load_config(WorkerConfig)
+    monkeypatch.setenv("EMBEDDING_MODEL", "e5-small")
+    assert load_config(WorkerConfig).embedding_space == "local/e5-small"
+
+
 @pytest.mark.parametrize("keys", ["", ",", " , "])
 def test_auth_needs_keys(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENABLE_AUTH", "true")

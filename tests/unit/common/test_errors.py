@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[str, int, JobState | None, bool, bool]] = {
     "ProtocolError": ("dependency_protocol", 502, FAILED, False, True),
     "Quarantined": ("quarantined", 500, FAILED, False, True),
     "RejectedError": ("dependency_rejected", 502, FAILED, False, True),
+    "RequestTimeout": ("request_timeout", 408, None, False, False),
     "Superseded": ("superseded", 409, CANCELLED, False, False),
     "TooLarge": ("too_large", 413, FAILED, False, False),
     "TooManyPages": ("too_many_pages", 422, FAILED, False, False),
@@ -139,6 +140,15 @@ def test_dependency_errors_name_service_and_operation() -> None:
             "service": "chroma",
             "operation": "add",
         }
+
+
+@pytest.mark.parametrize("leaf", [TransientError, RejectedError, ProtocolError])
+def test_a_servers_own_words_are_for_the_log_alone(leaf: type[DependencyError]) -> None:
+    error = leaf("redis", "read job", "ResponseError", reason="WRONGTYPE of a key")
+    copy = pickle.loads(pickle.dumps(error))  # noqa: S301 - made in the line before
+    for each in (error, copy):
+        assert each.to_log()["reason"] == "WRONGTYPE of a key"
+        assert each.detail == str(each) == "redis read job: ResponseError"
 
 
 def test_transient_error_remembers_how_long_to_wait() -> None:

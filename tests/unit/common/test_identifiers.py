@@ -13,6 +13,8 @@ from ragline.common.identifiers import (
     check_document_name,
     chunk_id,
     embedding_space,
+    is_collection_name,
+    is_id,
     new_id,
     physical_collection,
 )
@@ -30,6 +32,31 @@ def test_ids_are_random_and_say_what_they_name() -> None:
     ids = {new_id("doc") for _ in range(1_000)}
     assert len(ids) == 1_000
     assert all(re.fullmatch(r"doc_[0-9a-f]{24}", each) for each in ids)
+
+
+@pytest.mark.parametrize("prefix", ["job", "doc"])
+def test_an_id_of_ours_is_one(prefix: str) -> None:
+    assert is_id(prefix, new_id(prefix))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "job_",
+        "job_absent",
+        f"doc_{'0' * 24}",
+        f"job_{'0' * 23}",
+        f"job_{'0' * 25}",
+        f"job_{'A' * 24}",
+        f"job_{'0' * 24}\n",
+        f"job_{'0' * 24}:events",
+        f"job_{'0' * 24}.",
+        "job_" + "\u0660" * 24,
+    ],
+)
+def test_what_only_looks_like_an_id_is_none(text: str) -> None:
+    assert not is_id("job", text)
 
 
 def test_chunk_id_is_stable() -> None:
@@ -79,6 +106,7 @@ def test_collection_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "-a", "a-", ".", "..", "a/b", "a:b", "a b", "ä", "x" * 64, "a\n", "a\x00b"])
 def test_bad_collection_name(name: str) -> None:
+    assert not is_collection_name(name)
     with pytest.raises(InvalidRequest):
         check_collection_name(name)
 
@@ -93,7 +121,19 @@ def test_accepted_collection_names_cannot_leave_their_key(name: str) -> None:
         assert ":" not in name
 
 
-@pytest.mark.parametrize("name", ["handbook.pdf", "Ünïcode 文書 🎉.pdf", "..pdf", " a ", "x" * 255, "ä" * 127])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "handbook.pdf",
+        "Ünïcode 文書 🎉.pdf",
+        "..pdf",
+        " a ",
+        "x" * 255,
+        "ä" * 127,
+        "\u0645\u06cc\u200c\u062e.pdf",
+        "👩\u200d🔬.pdf",
+    ],
+)
 def test_document_name(name: str) -> None:
     assert check_document_name(name) == name
 
@@ -109,6 +149,12 @@ def test_document_name_is_normalised() -> None:
 def test_bad_document_name(name: str) -> None:
     with pytest.raises(InvalidRequest):
         check_document_name(name)
+
+
+@pytest.mark.parametrize("char", ["\u202e", "\u200b", "\u2066", "\ufeff", "\u00ad", "\U000e0041"])
+def test_a_document_name_hides_nothing(char: str) -> None:
+    with pytest.raises(InvalidRequest, match="invisible"):
+        check_document_name(f"invoice{char}fdp.exe")
 
 
 @given(st.text())

@@ -21,11 +21,13 @@ every_format = pytest.mark.parametrize("log_format", FORMATS)
 
 LOGGERS_OF_LIBRARIES = ("httpx", "kombu", "openai", "chromadb", "celery.app.trace")
 
+SERVER_LOGGERS = ("uvicorn", "uvicorn.error")
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
     """Logging belongs to the process, and so to the tests that come after."""
-    root, touched = logging.getLogger(), [logging.getLogger(name) for name in (*LOGGERS_OF_LIBRARIES, "uvicorn")]
+    root, touched = logging.getLogger(), [logging.getLogger(name) for name in (*LOGGERS_OF_LIBRARIES, *SERVER_LOGGERS)]
     handlers, level, levels = root.handlers[:], root.level, [logger.level for logger in touched]
     before = structlog.get_config()
     yield
@@ -207,9 +209,11 @@ def test_chatty_library_is_not_louder_than_the_rest(stream: io.StringIO) -> None
 def test_server_logs_go_the_same_way(stream: io.StringIO) -> None:
     """Uvicorn brings handlers of its own."""
     own = io.StringIO()
-    for name in ("uvicorn", "uvicorn.error"):
+    for name in SERVER_LOGGERS:
         logging.getLogger(name).addHandler(logging.StreamHandler(own))
         logging.getLogger(name).propagate = False
+        # A server that another test has run may have left it at its own level.
+        logging.getLogger(name).setLevel(logging.NOTSET)
     configure_logging(level="INFO", log_format="json", stream=stream)
     logging.getLogger("uvicorn.error").info("Application startup complete.")
     assert [line["event"] for line in _lines(stream)] == ["Application startup complete."]

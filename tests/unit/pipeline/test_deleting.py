@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ragline.common.queues import JobKind
-from ragline.pipeline import deleting
+from ragline.pipeline import removing
 from ragline.pipeline.deleting import DeleteStep
 from ragline.pipeline.protocols import StepDone, StepOutcome, StepUnfinished
 from ragline.stores.ledger.working import ClaimLost
@@ -35,7 +35,7 @@ def _result(outcome: StepOutcome) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(deleting, "_BATCH_CHUNKS", 2)
+    monkeypatch.setattr(removing, "_BATCH_CHUNKS", 2)
 
 
 def _prepared(world: World, **script: Any) -> ScriptedControl:  # noqa: ANN401 - of `ScriptedControl`
@@ -45,7 +45,7 @@ def _prepared(world: World, **script: Any) -> ScriptedControl:  # noqa: ANN401 -
 
 
 def _run(world: World, control: ScriptedControl) -> StepOutcome:
-    return DeleteStep(ledger=world.work_ledger, files=world.files, vectors=world.vectors).run(control)
+    return DeleteStep(ledger=world.work_ledger, files=world.files, remover=world.remover).run(control)
 
 
 def _left(world: World) -> dict[str, int]:
@@ -55,7 +55,8 @@ def _left(world: World) -> dict[str, int]:
 def test_chunks_go_first_files_last_and_nothing_of_others(world: World) -> None:
     control = _prepared(world)
 
-    assert _result(_run(world, control)) == {"document_id": DOCUMENT, "chunks": 5}
+    assert _result(_run(world, control)) == {"document_id": DOCUMENT}
+    assert not world.ledger.fenced
 
     assert _left(world) == {"doc_2": 5}
     assert world.writes() == ["delete"] * 3 + ["delete files"] * 2
@@ -70,25 +71,27 @@ def test_it_goes_on_where_it_was_handed_back(world: World) -> None:
     assert _run(world, control) == StepUnfinished(progressed=True)
     assert _left(world) == {DOCUMENT: 1, "doc_2": 5}
     assert world.objects.keys(f"documents/{DOCUMENT}/")
-    assert _result(_run(world, replace(control, stop_after=None)))["chunks"] == 1
+    assert _result(_run(world, replace(control, stop_after=None))) == {"document_id": DOCUMENT}
     assert _left(world) == {"doc_2": 5}
 
 
-@pytest.mark.parametrize("lost_at", [1, 2, 3])
+@pytest.mark.parametrize("lost_at", [2, 3, 4])
 def test_a_lost_claim_removes_nothing(world: World, lost_at: int) -> None:
     control = _prepared(world, lost_at=lost_at)
 
     with pytest.raises(ClaimLost):
         _run(world, control)
     assert world.after_the_loss() == []
-    assert world.writes().count("delete") == lost_at - 1
+    # Asked at the beginning and before each batch.
+    assert world.writes().count("delete") == lost_at - 2
+    assert not world.ledger.fenced
 
 
 def test_without_its_collection_the_files_still_go(world: World) -> None:
     control = _prepared(world)
     del world.ledger.collections[COLLECTION.name]
 
-    assert _result(_run(world, control))["chunks"] == 0
+    _run(world, control)
     assert world.objects.keys(f"documents/{DOCUMENT}/") == []
 
 
@@ -96,4 +99,4 @@ def test_a_second_run_finds_nothing_to_do(world: World) -> None:
     control = _prepared(world)
     _run(world, control)
 
-    assert _result(_run(world, control))["chunks"] == 0
+    assert _result(_run(world, control)) == {"document_id": DOCUMENT}

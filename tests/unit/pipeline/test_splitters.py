@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
+from langchain_text_splitters.character import RecursiveCharacterTextSplitter
 
 from ragline.common.errors import InternalError
 from ragline.common.models import Chunk, Page
+from ragline.pipeline import splitters
 from ragline.pipeline.splitters import PageSplitter
 
 WORDS = st.text(min_size=1, max_size=12)
@@ -57,6 +59,49 @@ def test_no_word_is_lost(text: str, sizes: tuple[int, int]) -> None:
     assert "".join(joined.split()) == "".join(text.split())
     kept = {char for chunk in split([text], size=size, overlap=overlap) for char in chunk.text}
     assert set("".join(text.split())) <= kept
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(text=TEXTS, sizes=SIZES)
+def test_a_page_of_usual_length_is_split_as_the_library_does(text: str, sizes: tuple[int, int]) -> None:
+    size, overlap = sizes
+    assume(size > 1)  # the library makes chunks of blanks then
+    library = RecursiveCharacterTextSplitter(chunk_size=size, chunk_overlap=overlap)
+    assert [chunk.text for chunk in split([text], size=size, overlap=overlap)] == library.split_text(text)
+
+
+@pytest.fixture
+def small_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(splitters, "_WINDOW_CHARS", 100)
+    monkeypatch.setattr(splitters, "_WINDOW_TAIL_CHARS", 30)
+
+
+@pytest.mark.usefixtures("small_windows")
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(text=st.lists(st.one_of(WORDS, BLANKS, LONG_RUNS, REPEATED_LINES), min_size=20, max_size=60).map("".join))
+def test_nothing_is_lost_where_windows_meet(text: str) -> None:
+    chunks = split([text], size=40, overlap=0)
+    assert all(text[chunk.start : chunk.end] == chunk.text for chunk in chunks)
+    assert [chunk.start for chunk in chunks] == sorted({chunk.start for chunk in chunks})
+    assert "".join("".join(chunk.text for chunk in chunks).split()) == "".join(text.split())
+
+
+@pytest.mark.usefixtures("small_windows")
+@pytest.mark.parametrize(
+    ("text", "ends"),
+    [
+        ("a" * 80 + "\n\n" + "b" * 5 + "\n" + "c c" * 40, 82),
+        ("a" * 75 + " b\n" + "c c" * 40, 78),
+        ("a" * 90 + " " + "b" * 100, 91),
+        ("a " + "b" * 200, 100),
+        ("a" * 100, 100),
+    ],
+)
+def test_a_window_ends_behind_the_best_separator_near_its_end(text: str, ends: int) -> None:
+    windows = list(splitters._windows(text))
+    assert windows[0] == (0, ends)
+    assert [begin for begin, _ in windows[1:]] == [end for _, end in windows[:-1]]
+    assert windows[-1][1] == len(text)
 
 
 def test_neighbours_share_text() -> None:

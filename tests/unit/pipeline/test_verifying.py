@@ -1,5 +1,6 @@
 """What is stored against what should be, while everything may be in motion."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -60,6 +61,8 @@ def test_missing_extra_and_stale_are_told_apart(world: World) -> None:
 
     assert _found(world) == {"missing": missing, "extra": extra, "stale": sorted(old)}
     assert (len(missing), len(extra), len(old)) == (1, 1, 1)
+    # The next upload mends what is missing, cleaning removes what is stale.
+    assert ("mark", (["doc_2"], ["doc_2"])) in world.journal
 
 
 def test_a_lost_chunk_is_missing(world: World) -> None:
@@ -100,22 +103,77 @@ def test_a_document_in_motion_is_left_out(world: World, state: DocumentState) ->
     assert _report(world)["chunks"] == 3
 
 
-def test_a_version_that_becomes_visible_while_chunks_are_listed_is_left_out(world: World) -> None:
+def test_a_version_that_becomes_visible_before_chunks_are_listed_is_left_out(world: World) -> None:
     world.vectors.on_list = lambda: _once(world, lambda: world.ingest(NEWER, version=2))
 
     assert _found(world) == {}
     assert _found(world) == {}
 
 
-def test_a_document_that_goes_while_chunks_are_listed_is_not_extra(world: World) -> None:
+def test_a_document_that_goes_before_chunks_are_listed_is_not_extra(world: World) -> None:
     world.vectors.on_list = lambda: _once(world, world.ledger.records.clear)
 
     assert _found(world) == {}
 
 
-def test_a_document_that_comes_while_chunks_are_listed_is_left_out(world: World) -> None:
+def test_a_document_that_comes_before_chunks_are_listed_is_left_out(world: World) -> None:
     world.vectors.on_list = lambda: _once(world, lambda: world.ingest(NEWER, document_id="doc_2"))
 
+    assert _found(world) == {}
+
+
+def _listing(world: World, change: Callable[[dict[str, str]], None]) -> None:
+    """Let what a listing gives be changed, and the world with it."""
+    listed = world.vectors.ids_of_scope
+
+    def ids_of_scope(physical: str, scope: str) -> dict[str, str]:
+        found = listed(physical, scope)
+        change(found)
+        return found
+
+    world.vectors.ids_of_scope = ids_of_scope  # type: ignore[method-assign]
+
+
+def _drop(found: dict[str, str], ids: Sequence[str]) -> None:
+    for chunk_id in ids:
+        found.pop(chunk_id, None)
+
+
+def test_chunks_that_the_listing_skipped_are_not_missing(world: World) -> None:
+    skipped = sorted(world.stored())[1:]
+    _listing(world, lambda found: _drop(found, skipped))
+
+    assert _found(world) == {}
+    assert _report(world)["chunks"] == 3
+
+    world.vectors.delete(COLLECTION.physical, skipped[:1])
+    assert _found(world) == {"missing": skipped[:1]}
+
+
+def test_chunks_that_went_after_they_were_listed_are_neither_extra_nor_stale(world: World) -> None:
+    world.ingest(["Of a document that came and went."], document_id="doc_2")
+    del world.ledger.records["doc_2"]
+    gone = world.stored() - {chunk.id for chunk in world.files.manifest(DOCUMENT, 1).chunks}
+    world.split(PAGES[1:], version=2)
+    world.ledger.records[DOCUMENT] = make_document(version=2, accepted_version=2)
+    kept = {chunk.id for chunk in world.files.manifest(DOCUMENT, 2).chunks}
+    stale = (world.stored() - gone - kept).pop()
+    assert _found(world) == {"extra": sorted(gone), "stale": [stale]}
+
+    _listing(world, lambda _: world.vectors.delete(COLLECTION.physical, [*gone, stale]))
+    assert _found(world) == {}
+
+
+def test_a_document_that_moves_on_at_the_last_moment_is_left_out(world: World) -> None:
+    lost = min(world.stored())
+    world.vectors.delete(COLLECTION.physical, [lost])
+    looked_up = world.vectors.existing
+
+    def existing(physical: str, ids: Sequence[str]) -> set[str]:
+        world.ledger.records[DOCUMENT] = make_document(state=DocumentState.DELETING)
+        return looked_up(physical, ids)
+
+    world.vectors.existing = existing  # type: ignore[method-assign]
     assert _found(world) == {}
 
 

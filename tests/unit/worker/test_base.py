@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from celery.exceptions import Reject
 
+from ragline.common.config import ConfigError
 from ragline.common.constants import MAX_ATTEMPTS, MAX_TRANSIENT_ATTEMPTS, RETRY_BACKOFF_LIMIT
 from ragline.common.errors import NoText, RagError, TransientError
 from ragline.common.models import JobRecord, JobState
@@ -85,9 +86,10 @@ def _nothing() -> None:
 def _run(step: Step, run: Callable[[StepControl], StepOutcome], *, lose: bool = False) -> list[tuple[Any, ...]]:
     ledger = NotedLedger(claimed=_claim(step), lose=lose)
     app = RaglineCelery("test", set_as_current=False)
-    app.context = cast("ProcessContext", SimpleNamespace(ledger=ledger, keeper=Keeper(), worker="w"))
+    context = SimpleNamespace(ledger=ledger, keeper=Keeper(), worker="w", part=lambda build: build(None))
+    app.context = cast("ProcessContext", context)
     task = app.task(_nothing, base=StepTask, name="test_task")
-    task.run_step({"v": 1, "job_id": "job_1", "step": step}, run)
+    task.run_step({"v": 1, "job_id": "job_1", "step": step}, lambda _: SimpleNamespace(run=run))
     return ledger.reports
 
 
@@ -129,6 +131,12 @@ def test_a_defect_is_tried_again_a_few_times_only() -> None:
     assert _run(Step.INDEX, _raising(ZeroDivisionError())) == [("retry", "internal_error", MAX_ATTEMPTS)]
 
 
+def test_wrong_settings_wait_for_an_operator_and_fail_no_document() -> None:
+    error = ConfigError("The embedding model's folder holds no model.onnx")
+
+    assert _run(Step.INDEX, _raising(error)) == [("retry", "dependency_unavailable", MAX_TRANSIENT_ATTEMPTS)]
+
+
 @pytest.mark.parametrize("run", [lambda _: StepDone(), _raising(NoText("x")), _raising(KeyError("x"))])
 def test_a_lost_claim_ends_silently(run: Callable[[StepControl], StepOutcome]) -> None:
     assert _run(Step.INDEX, run, lose=True) == []
@@ -138,7 +146,7 @@ def test_a_message_of_a_newer_release_is_rejected_back_to_its_queue(monkeypatch:
     monkeypatch.setattr(base, "_PUT_BACK_PAUSE_SECONDS", 0)
 
     with pytest.raises(Reject) as rejected:
-        StepTask().run_step({"v": 2}, lambda _: StepDone())
+        StepTask().run_step({"v": 2}, lambda _: SimpleNamespace(run=lambda _: StepDone()))
 
     assert rejected.value.requeue
 

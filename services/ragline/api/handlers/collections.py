@@ -9,7 +9,6 @@ from ragline.api.dependencies import Context, Tenant, Trace
 from ragline.api.replies import collection_reply, submission_reply
 from ragline.api.schemas import AnswerReply, CollectionList, CollectionReply, QueryRequest, SubmissionReply
 from ragline.api.waiting import JobReader
-from ragline.common.identifiers import check_collection_name
 from ragline.common.models import Submission
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
@@ -71,7 +70,7 @@ async def query_collection(
 async def verify_collection(
     name: str, response: Response, context: Context, tenant: Tenant, trace: Trace
 ) -> SubmissionReply:
-    new = NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=check_collection_name(name))
+    new = NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)
     reply = submission_reply(await context.ledger.accept_job(new, trace))
     response.headers["Location"] = reply.links["job"]
     return reply

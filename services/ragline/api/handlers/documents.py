@@ -11,7 +11,9 @@ from starlette.datastructures import UploadFile
 from ragline.api.dependencies import Context, Tenant, Trace
 from ragline.api.replies import document_reply, submission_reply
 from ragline.api.schemas import DocumentList, DocumentReply, SubmissionReply
+from ragline.api.submissions import file_parts
 from ragline.common.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from ragline.common.identifiers import check_collection_name
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
@@ -19,7 +21,6 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 
-_READ_BYTES = 2**20
 _POLL_AGAIN_SECONDS = "1"
 _MAX_RANK = 2**31
 """Redis refuses ranks of more than 64 bits; a collection never has this many documents."""
@@ -58,6 +59,8 @@ async def upload_document(
     trace: Trace,
     document_name: Annotated[str | None, Query(alias="name", description="Name of the document, for raw bytes")] = None,
 ) -> SubmissionReply:
+    # Before a byte of the body is read.
+    check_collection_name(name)
     try:
         label, source = await _uploaded(request, document_name)
         submission = await context.documents.submit(
@@ -121,14 +124,9 @@ async def _uploaded(request: Request, document_name: str | None) -> tuple[str, A
             file = form.get("file")
             if not isinstance(file, UploadFile):
                 raise InvalidRequest("The form needs one part `file` that is a file")
-            return document_name or file.filename or "", _parts(file)
+            return document_name or file.filename or "", file_parts(file.read)
         case _:
             raise UnsupportedMediaType("Send a PDF as multipart/form-data or application/pdf")
-
-
-async def _parts(file: UploadFile) -> AsyncIterator[bytes]:
-    while part := await file.read(_READ_BYTES):
-        yield part
 
 
 def _encoded(rank: int) -> str:

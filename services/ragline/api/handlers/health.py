@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import PlainTextResponse
 
 from ragline.api.dependencies import Context
-from ragline.common.errors import InternalError, NotFound, RagError, TransientError, error_class
+from ragline.common.errors import DependencyError, InternalError, NotFound, RagError, TransientError, error_class
 
 __all__ = ["router"]
 
@@ -25,9 +25,11 @@ async def readyz(context: Context) -> dict[str, str]:
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, RagError):
             raise outcome
-    missing = [outcome.detail for outcome in outcomes if isinstance(outcome, RagError)]
+    missing = [outcome for outcome in outcomes if isinstance(outcome, RagError)]
     if missing:
-        raise TransientError("ragline", "readiness", "; ".join(missing))
+        reasons = [outcome.reason for outcome in missing if isinstance(outcome, DependencyError) and outcome.reason]
+        details = "; ".join(outcome.detail for outcome in missing)
+        raise TransientError("ragline", "readiness", details, reason="; ".join(reasons))
     return {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
 
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import AfterValidator
 
 from ragline.api.dependencies import Context, Tenant
 from ragline.api.replies import job_reply
@@ -15,7 +16,18 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_EventId = Annotated[str, Header(alias="Last-Event-ID", pattern=r"^\d{1,20}(-\d{1,20})?$")]
+_MAX_EVENT_ID_PART = 2**64 - 1
+
+
+def _checked_event_id(text: str) -> str:
+    if any(int(part) > _MAX_EVENT_ID_PART for part in text.split("-")):
+        raise ValueError("The parts of an event id have 64 bits")
+    return text
+
+
+_EventId = Annotated[
+    str, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,20}(-[0-9]{1,20})?$"), AfterValidator(_checked_event_id)
+]
 
 
 @router.get("/{job_id}", summary="One job", description="`wait` holds the reply until the job ends, at most so long.")

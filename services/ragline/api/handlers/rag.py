@@ -1,14 +1,14 @@
 """The original's RAG endpoints."""
 
-from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import PurePosixPath
-from typing import BinaryIO
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from ragline.api.dependencies import Context, Tenant, Trace
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
+from ragline.api.submissions import file_parts
 from ragline.api.waiting import JobReader
 from ragline.common.identifiers import check_collection_name
 from ragline.common.queues import ROUTES, Step
@@ -18,16 +18,15 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/rag", tags=["rag"])
 
-_READ_BYTES = 2**20
-
 
 @router.post("/pipeline", summary="Ingest a PDF of the upload folder")
 async def start_pipeline(body: PipelineRequest, context: Context, tenant: Tenant, trace: Trace) -> PipelineReply:
     collection = _collection(body.persist_directory)
     name, file = await run_in_threadpool(open_upload, context.config.upload_root, body.pdf_path)
     with file:
+        source = file_parts(partial(run_in_threadpool, file.read))
         submission = await context.documents.submit(
-            tenant=tenant, collection=collection, name=name, source=_parts(file), trace=trace
+            tenant=tenant, collection=collection, name=name, source=source, trace=trace
         )
     steps = (Step.CONVERT, Step.SPLIT, Step.INDEX)
     return PipelineReply(
@@ -60,8 +59,3 @@ async def _ask(body: OriginalQueryRequest, context: Context, tenant: str, trace:
 
 def _collection(persist_directory: str) -> str:
     return check_collection_name(PurePosixPath(persist_directory).name)
-
-
-async def _parts(file: BinaryIO) -> AsyncIterator[bytes]:
-    while part := await run_in_threadpool(file.read, _READ_BYTES):
-        yield part

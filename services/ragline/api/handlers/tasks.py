@@ -5,7 +5,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from ragline.api.dependencies import Context, Tenant, Trace
-from ragline.api.replies import task_status, tasks_info
+from ragline.api.replies import state_of_step, task_status, tasks_info
 from ragline.api.schemas import (
     AddRequest,
     ChainRequest,
@@ -16,9 +16,8 @@ from ragline.api.schemas import (
     TaskStatus,
     TaskSubmitted,
 )
-from ragline.common.errors import DivisionByZero, NotFound
-from ragline.common.models import JobRecord, JobState
-from ragline.common.queues import FIRST_STEP, NEXT_STEP, JobKind, Step
+from ragline.common.errors import DivisionByZero
+from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]
@@ -33,9 +32,9 @@ async def get_tasks_info(context: Context, _tenant: Tenant) -> TasksInfo:
 
 @router.get("/status/{task_id}", summary="Status of a task")
 async def get_task_status(task_id: str, context: Context, tenant: Tenant) -> TaskStatus:
-    job_id, _, step = task_id.partition(".")
+    job_id, dot, step = task_id.partition(".")
     job = await context.ledger.job(tenant, job_id)
-    return task_status(task_id, job, _state_of_step(job, step) if step else job.state)
+    return task_status(task_id, job, state_of_step(job, step) if dot else job.state)
 
 
 @router.post("/process", summary="Process data in the background")
@@ -76,17 +75,3 @@ async def _start(context: Context, tenant: str, trace: Trace, params: dict[str, 
 def _check_divisor(divisor: float) -> None:
     if divisor == 0:
         raise DivisionByZero("The divisor must not be 0")
-
-
-def _state_of_step(job: JobRecord, step: str) -> JobState:
-    steps: list[Step] = [FIRST_STEP[job.kind]]
-    while steps[-1] in NEXT_STEP:
-        steps.append(NEXT_STEP[steps[-1]])
-    if step not in steps:
-        raise NotFound("There is no such task")
-    asked, current = steps.index(Step(step)), steps.index(job.step)
-    if asked < current:
-        return JobState.SUCCEEDED
-    if asked > current:
-        return job.state if job.state.final else JobState.QUEUED
-    return JobState.QUEUED if not job.state.final and job.step_state == "queued" else job.state

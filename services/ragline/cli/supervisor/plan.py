@@ -190,7 +190,7 @@ class _Planner:
             **dict(setting for field, setting in defaults.items() if field not in given),
             "REDIS_URL": self.redis_url,
             "CHROMA_URL": self.chroma_url,
-            "OBJECT_STORE_URL": self._local.object_store_url or f"file://{data_dir / 'objects'}",
+            "OBJECT_STORE_URL": self._local.object_store_url or (data_dir / "objects").as_uri(),
             "API_PORT": str(api.api_port),
             "PYTHONUNBUFFERED": "1",
         }

@@ -1,6 +1,6 @@
 """Embeddings on the CPU with onnxruntime: no key, no network."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -123,13 +123,17 @@ class LocalEmbedder:
         vector: Vector = self._embed([text])[0]
         return vector
 
-    def stream(self, texts: Sequence[str]) -> Generator[EmbeddedBatch, None, None]:
+    def stream(
+        self, texts: Sequence[str], should_stop: Callable[[], bool] | None = None
+    ) -> Generator[EmbeddedBatch, None, None]:
         """Embed texts batch after batch, in order; nothing runs ahead of the consumer.
 
         Parameters
         ----------
         texts
             Each counts up to its 256th token.
+        should_stop
+            Asked after each batch; see `Embedder.stream`.
 
         Yields
         ------
@@ -142,6 +146,8 @@ class LocalEmbedder:
             When the model cannot be loaded.
         """
         for start in range(0, len(texts), _BATCH_TEXTS):
+            if start and should_stop and should_stop():
+                return
             yield EmbeddedBatch(start=start, vectors=self._embed(texts[start : start + _BATCH_TEXTS]))
 
     def warm(self) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from threading import Lock
@@ -101,16 +101,21 @@ class OpenAIEmbedder:
         vector: Vector = self._embed([well_formed(text)])[0]
         return vector
 
-    def stream(self, texts: Sequence[str]) -> Generator[EmbeddedBatch, None, None]:
+    def stream(
+        self, texts: Sequence[str], should_stop: Callable[[], bool] | None = None
+    ) -> Generator[EmbeddedBatch, None, None]:
         """Embed texts in batches, several in flight; they come as they are done, in any order.
 
-        When a request fails, none is begun any more; what is in flight is still waited for and yielded, because it is
-        paid for, and then the first failure is raised. Closing the generator abandons what is in flight.
+        When a request fails or `should_stop` says yes, none is begun any more; what is in flight is still waited for
+        and yielded, because it is paid for, and then the first failure, if any, is raised. Closing the generator
+        abandons what is in flight.
 
         Parameters
         ----------
         texts
             None of them empty.
+        should_stop
+            Asked after each batch; see `Embedder.stream`.
 
         Yields
         ------
@@ -125,7 +130,7 @@ class OpenAIEmbedder:
         batches = _batches([well_formed(text) for text in texts])
         pool = ThreadPoolExecutor(self._concurrency, thread_name_prefix="embed")
         try:
-            yield from self._drain(pool, batches)
+            yield from self._drain(pool, batches, should_stop)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -133,25 +138,30 @@ class OpenAIEmbedder:
         """Import the part of the SDK that the first text would otherwise wait for; nothing is sent."""
         _ = self._client.embeddings
 
-    def _drain(self, pool: ThreadPoolExecutor, batches: Iterator[tuple[int, list[str]]]) -> Iterator[EmbeddedBatch]:
+    def _drain(
+        self,
+        pool: ThreadPoolExecutor,
+        batches: Iterator[tuple[int, list[str]]],
+        should_stop: Callable[[], bool] | None,
+    ) -> Iterator[EmbeddedBatch]:
         pending: set[Future[EmbeddedBatch]] = set()
         failure: DependencyError | None = None
+        stopping = False
         while True:
-            if failure is None:
+            if not stopping:
                 room = _WAITING_PER_THREAD * self._concurrency - len(pending)
                 pending |= {pool.submit(self._batch, *batch) for batch in islice(batches, room)}
             if not pending:
                 break
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            failure = failure or _failure(done)
+            if failure and not stopping:
+                stopping, pending = True, _begun(pending)
             for future in done:
-                error = future.exception()
-                if error is None:
+                if future.exception() is None:
                     yield future.result()
-                elif not isinstance(error, DependencyError):
-                    raise error
-                elif failure is None:
-                    failure = error
-                    pending = {waiting for waiting in pending if not waiting.cancel()}
+                    if not stopping and should_stop and should_stop():
+                        stopping, pending = True, _begun(pending)
         if failure is not None:
             raise failure
 
@@ -167,6 +177,22 @@ class OpenAIEmbedder:
         if vectors.shape[1] != self._dimensions:
             raise _unusable(f"vectors of {vectors.shape[1]} dimensions after some of {self._dimensions}")
         return vectors
+
+
+def _failure(done: Iterable[Future[EmbeddedBatch]]) -> DependencyError | None:
+    """The first failure; a defect is raised at once."""
+    failures: list[DependencyError] = []
+    for error in (future.exception() for future in done):
+        if isinstance(error, DependencyError):
+            failures.append(error)
+        elif error is not None:
+            raise error
+    return failures[0] if failures else None
+
+
+def _begun(pending: Iterable[Future[EmbeddedBatch]]) -> set[Future[EmbeddedBatch]]:
+    """Those in flight or done; the others are cancelled."""
+    return {future for future in pending if not future.cancel()}
 
 
 def _batches(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:

@@ -1,6 +1,6 @@
 """Passages by nearness of meaning: embed the question, ask the vector store, keep what is visible."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,9 +15,12 @@ _SPARE_HITS = 8
 """Asked for beyond `top_k` at first, if that is more than another `top_k`: a re-ingest leaves few hidden chunks near
 one question."""
 
-_MOST_DOUBLINGS = 3
-"""Eight times the first request at most: what is further away does not answer the question, and each doubling is
-another round trip."""
+_GROWTH = 4
+"""Each page of hits is so many times as large as the one before: five round trips at most from 11 hits to the bound."""
+
+_MOST_HITS = 2000
+"""The largest page. Documents that are wholly hidden take no place in it, so it is only full of hidden chunks when one
+visible document has so many of a version that is not visible (yet), all nearer than any answer. About 2 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +49,8 @@ class DenseRetriever:
 
     The store may hold more than is visible (half-written versions, chunks not yet cleaned away): a hit counts only when
     its id is in the manifest of its document's visible version, and its page and offsets are those of the manifest.
+    When hidden chunks leave too few passages, the store is asked again for more, without the documents that have
+    nothing more to give.
 
     Parameters
     ----------
@@ -77,7 +82,8 @@ class DenseRetriever:
         Returns
         -------
         list of Passage
-            Best first; fewer than `top_k` when no more are visible nearby.
+            Best first; fewer than `top_k` when no more are visible among the 2,000 nearest chunks, those of hidden
+            documents not counted.
 
         Raises
         ------
@@ -90,21 +96,21 @@ class DenseRetriever:
             detail = f"The collection is of {collection.space}, questions are embedded with {self._embedder.space}"
             raise EmbeddingSpaceMismatch(detail)
         vector = self._embedder.embed_query(question)
-        limit = max(2 * top_k, top_k + _SPARE_HITS)
         known: dict[str, VisibleDocument | None] = {}
-        passages: list[Passage] = []
-        for _ in range(1 + _MOST_DOUBLINGS):
-            hits = self._hits(collection, vector, limit)
+        found: dict[str, Passage] = {}
+        for limit in _limits(top_k):
+            hits = self._hits(collection, vector, limit, without=_exhausted(known, found))
             self._look_up(collection.tenant, hits, known)
-            passages = [passage for hit in hits if (passage := _passage(hit, known[hit.document_id]))]
-            if len(passages) >= top_k or len(hits) < limit:
+            found |= {hit.id: passage for hit in hits if (passage := _passage(hit, known[hit.document_id]))}
+            if len(found) >= top_k or len(hits) < limit:
                 break
-            limit *= 2
-        return passages[:top_k]
+        return sorted(found.values(), key=lambda passage: -passage.score)[:top_k]
 
-    def _hits(self, collection: CollectionRecord, vector: Vector, limit: int) -> list[VectorHit]:
+    def _hits(
+        self, collection: CollectionRecord, vector: Vector, limit: int, *, without: Collection[str]
+    ) -> list[VectorHit]:
         scope = scope_of(collection.tenant, collection.name)
-        return self._vectors.query(collection.physical, vector, scope=scope, limit=limit)
+        return self._vectors.query(collection.physical, vector, scope=scope, limit=limit, without_documents=without)
 
     def _look_up(self, tenant: str, hits: Sequence[VectorHit], known: dict[str, VisibleDocument | None]) -> None:
         """Add the documents that are new; each is asked for once, so that one answer rests on one version of it."""
@@ -112,6 +118,23 @@ class DenseRetriever:
         if new:
             visible = self._documents.visible(tenant, new)
             known.update({document_id: visible.get(document_id) for document_id in new})
+
+
+def _limits(top_k: int) -> Iterator[int]:
+    limit = max(2 * top_k, top_k + _SPARE_HITS)
+    while limit < _MOST_HITS:
+        yield limit
+        limit *= _GROWTH
+    yield _MOST_HITS
+
+
+def _exhausted(known: Mapping[str, VisibleDocument | None], found: Mapping[str, Passage]) -> set[str]:
+    """Documents whose other chunks are all hidden: every chunk of the visible version is found, or there is none."""
+    return {
+        document_id
+        for document_id, document in known.items()
+        if document is None or document.chunks.keys() <= found.keys()
+    }
 
 
 def _passage(hit: VectorHit, document: VisibleDocument | None) -> Passage | None:

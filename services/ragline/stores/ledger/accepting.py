@@ -9,11 +9,11 @@ import redis.asyncio
 
 from ragline.common.constants import SWEEP_INTERVAL, VANISHED_GRACE
 from ragline.common.errors import Conflict, EmbeddingSpaceMismatch, NotFound
-from ragline.common.identifiers import new_id
+from ragline.common.identifiers import is_collection_name, is_id, new_id
 from ragline.common.messages import StepMessage, step_envelope
 from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, JobState, QueueStatus, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
-from ragline.common.telemetry import TraceContext
+from ragline.common.telemetry import TraceContext, new_trace
 from ragline.stores.ledger.keys import (
     collection_key,
     collections_key,
@@ -21,6 +21,7 @@ from ragline.stores.ledger.keys import (
     documents_key,
     events_key,
     job_key,
+    littered_key,
     queued_key,
     unacked_key,
     workers_key,
@@ -31,6 +32,13 @@ from ragline.stores.ledger.scripts import redis_errors, script_source
 __all__ = ["AcceptLedger", "NewDocument", "NewJob"]
 
 _CALLS = ("accept_document", "accept_job", "cancel", "sweep")
+_NO_COLLECTION = "There is no such collection"
+_NO_DOCUMENT = "There is no such document"
+_NO_JOB = "There is no such job"
+
+_CLEANING_LIMIT = 20
+"""Documents one sweep has cleaned: what a cleaning job forgets to do, the next upload of the document does."""
+
 _SWEEP_LIMIT = 500
 """Jobs a sweep moves per kind: it holds up the server for about 10 ms at most."""
 
@@ -111,7 +119,13 @@ class AcceptLedger:
             "params": orjson.dumps({"object_key": new.object_key, "name": new.name, "physical": new.physical}).decode(),
         }
         answer = await self._accept("accept_document", job_id, FIRST_STEP[JobKind.INGEST], fields, trace)
-        return Submission(job_id=answer[1], document_id=answer[2], unchanged=answer[0] != "accepted")
+        return Submission(
+            job_id=answer[1],
+            document_id=answer[2],
+            unchanged=answer[0] != "accepted",
+            # "same" is a job that is still at work on these bytes, "unchanged" a new one that had nothing to do.
+            status=JobState.SUCCEEDED if answer[0] == "unchanged" else JobState.QUEUED,
+        )
 
     async def accept_job(self, new: NewJob, trace: TraceContext) -> Submission:
         """Record a job and queue its step in one atomic call.
@@ -123,6 +137,10 @@ class AcceptLedger:
         EmbeddingSpaceMismatch
             The collection was embedded with another model.
         """
+        if new.collection:
+            _check_collection(new.collection)
+        if new.document_id:
+            _check_document(new.document_id)
         step = FIRST_STEP[new.kind]
         fields = {
             "tenant": new.tenant,
@@ -146,9 +164,10 @@ class AcceptLedger:
         Conflict
             The job is a deletion, which cannot be undone half-way.
         """
+        _check_job(job_id)
         match await self._call("cancel", job_id, tenant):
             case "unknown":
-                raise NotFound("There is no such job")
+                raise NotFound(_NO_JOB)
             case "refused":
                 raise Conflict("A deletion cannot be cancelled")
             case _:
@@ -156,11 +175,12 @@ class AcceptLedger:
 
     async def collection(self, tenant: str, name: str) -> CollectionRecord:
         """One collection, or `NotFound`."""
+        _check_collection(name)
         with redis_errors("read collection"):
             row = await self._redis.hgetall(collection_key(tenant, name))
             documents = await self._redis.zcard(documents_key(tenant, name))
         if not row:
-            raise NotFound("There is no such collection")
+            raise NotFound(_NO_COLLECTION)
         return collection_record(row, documents)
 
     async def collections(self, tenant: str) -> list[CollectionRecord]:
@@ -171,14 +191,16 @@ class AcceptLedger:
 
     async def document(self, tenant: str, document_id: str) -> DocumentRecord:
         """One document, or `NotFound`."""
+        _check_document(document_id)
         with redis_errors("read document"):
             row = await self._redis.hgetall(document_key(document_id))
         if not row or row["tenant"] != tenant:
-            raise NotFound("There is no such document")
+            raise NotFound(_NO_DOCUMENT)
         return document_record(row)
 
     async def documents(self, tenant: str, name: str, *, after: int, limit: int) -> list[DocumentRecord]:
         """A page of a collection's documents, oldest first, beginning at rank `after`."""
+        _check_collection(name)
         with redis_errors("list documents"):
             ids = await self._redis.zrange(documents_key(tenant, name), after, after + limit - 1)
             pipe = self._redis.pipeline(transaction=False)
@@ -217,10 +239,11 @@ class AcceptLedger:
 
     async def job(self, tenant: str, job_id: str) -> JobRecord:
         """One job, or `NotFound`."""
+        _check_job(job_id)
         with redis_errors("read job"):
             row = await self._redis.hgetall(job_key(job_id))
             if not row or row["tenant"] != tenant:
-                raise NotFound("There is no such job")
+                raise NotFound(_NO_JOB)
             waits = row["step_state"] == "queued"
             position = await self._redis.zrank(queued_key(Queue(row["queue"])), job_id) if waits else None
         return job_record(row, position)
@@ -244,6 +267,24 @@ class AcceptLedger:
             QueueStatus(queue=queue, waiting=rows[3 * i], in_flight=rows[3 * i + 1], workers=tuple(rows[3 * i + 2]))
             for i, queue in enumerate(Queue)
         ]
+
+    async def queue_cleaning(self) -> int:
+        """Queue a cleaning job for documents that failed, cancelled or replaced uploads left something behind of.
+
+        Returns
+        -------
+        int
+            Number of documents.
+        """
+        with redis_errors("read littered documents"):
+            littered = await self._redis.spop(littered_key(), _CLEANING_LIMIT)
+            rows = [await self._redis.hgetall(document_key(document_id)) for document_id in littered or ()]
+        for row in rows:
+            if row:
+                document = document_record(row)
+                new = NewJob(tenant=document.tenant, kind=JobKind.CLEAN, params={}, document_id=document.id)
+                await self.accept_job(new, new_trace())
+        return len(rows)
 
     async def sweep(self) -> Sequence[int]:
         """Queue again what nobody will come back to.
@@ -274,9 +315,9 @@ class AcceptLedger:
                     f"The collection lives in the embedding space {answer[1]}, this service embeds in {fields['space']}"
                 )
             case "no_collection":
-                raise NotFound("There is no such collection")
+                raise NotFound(_NO_COLLECTION)
             case "no_document":
-                raise NotFound("There is no such document")
+                raise NotFound(_NO_DOCUMENT)
             case _:
                 return answer
 
@@ -288,3 +329,18 @@ class AcceptLedger:
     async def _call(self, name: str, *args: str | bytes | int) -> Any:  # noqa: ANN401 - the shape depends on the script
         with redis_errors(name):
             return await self._scripts[name](keys=[], args=list(args))
+
+
+def _check_collection(name: str) -> None:
+    if not is_collection_name(name):
+        raise NotFound(_NO_COLLECTION)
+
+
+def _check_document(document_id: str) -> None:
+    if not is_id("doc", document_id):
+        raise NotFound(_NO_DOCUMENT)
+
+
+def _check_job(job_id: str) -> None:
+    if not is_id("job", job_id):
+        raise NotFound(_NO_JOB)

@@ -9,6 +9,7 @@ __all__ = [
     "documents_key",
     "events_key",
     "job_key",
+    "littered_key",
     "originals_key",
     "queued_key",
     "unacked_index_key",
@@ -53,6 +54,11 @@ def collection_key(tenant: str, name: str) -> str:
 def documents_key(tenant: str, name: str) -> str:
     """Sorted set of a collection's document ids by creation time."""
     return f"{collection_key(tenant, name)}:documents"
+
+
+def littered_key() -> str:
+    """Set of documents with leftovers of uploads that did not become visible."""
+    return f"{_PREFIX}littered"
 
 
 def queued_key(queue: Queue) -> str:

@@ -62,10 +62,10 @@ def redis_errors(operation: str) -> Iterator[None]:
     try:
         yield
     except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise TransientError("redis", operation, type(error).__name__) from error
+        raise TransientError("redis", operation, type(error).__name__, reason=str(error)) from error
     except ResponseError as error:
         if isinstance(error, _NOT_NOW) or _NOT_NOW_CODES.search(str(error)):
-            raise TransientError("redis", operation, str(error)) from error
-        raise ProtocolError("redis", operation, str(error)) from error
+            raise TransientError("redis", operation, type(error).__name__, reason=str(error)) from error
+        raise ProtocolError("redis", operation, type(error).__name__, reason=str(error)) from error
     except RedisError as error:
-        raise ProtocolError("redis", operation, type(error).__name__) from error
+        raise ProtocolError("redis", operation, type(error).__name__, reason=str(error)) from error

@@ -1,6 +1,6 @@
 """The ledger as workers use it: claim a step, report on it, end it. Synchronous; one instance a process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -10,8 +10,8 @@ import orjson
 import redis
 import redis.exceptions
 
-from ragline.common.constants import HEARTBEAT_INTERVAL, LEASE, MAX_ATTEMPTS
-from ragline.common.errors import RagError
+from ragline.common.constants import FENCE, HEARTBEAT_INTERVAL, LEASE, MAX_ATTEMPTS
+from ragline.common.errors import RagError, TransientError
 from ragline.common.messages import StepMessage, step_envelope
 from ragline.common.models import CollectionRecord, DocumentRecord, DocumentState, JobRecord
 from ragline.common.queues import ROUTES, Queue, Step
@@ -28,6 +28,7 @@ _DOCUMENT_STATES = {
 }
 _CALLS = (
     "claim", "renew", "record", "advance", "hand_back", "retry", "fail", "commit", "finish",
+    "fence", "mark", "release",
 )  # fmt: skip
 _MAX_DETAIL_CHARS = 2_000
 
@@ -148,6 +149,22 @@ class WorkLedger:
         """End the job as failed, and its document with it."""
         self._effect("fail", claim, error.code, _shown(error.detail))
 
+    def fence(self, claim: Claim) -> None:
+        """Take, or keep, the right to change what the vector store holds of the claim's document.
+
+        To be called right before each write, so that a job that was replaced cannot write after its successor.
+
+        Raises
+        ------
+        TransientError
+            The job that was replaced is still in the middle of a write; at most `FENCE` later it is over.
+        """
+        answer = self._call("fence", claim.job.id, claim.token, _milliseconds(FENCE))
+        if answer == "busy":
+            raise TransientError("ledger", "fence", "another job still writes this document")
+        if answer != "ok":
+            raise ClaimLost(ClaimState(answer))
+
     def finish(self, claim: Claim, result: object) -> None:
         """End the job as succeeded; `result` must be JSON."""
         self._effect("finish", claim, orjson.dumps(result))
@@ -179,6 +196,20 @@ class WorkLedger:
         with redis_errors("leave"):
             self._redis.zrem(workers_key(queue), worker)
 
+    def mark(self, *, damaged: Collection[str], littered: Collection[str]) -> None:
+        """Note what a verification found.
+
+        Parameters
+        ----------
+        damaged
+            Documents with chunks missing: the same bytes uploaded again are then no longer "unchanged".
+        littered
+            Documents with chunks that do not count: they are cleaned.
+        """
+        for kind, ids in (("damaged", damaged), ("littered", littered)):
+            if ids:
+                self._call("mark", kind, *ids)
+
     def originals(self, document_id: str) -> dict[int, str]:
         """Object keys of a document's uploads by version."""
         with redis_errors("read originals"):
@@ -208,6 +239,10 @@ class WorkLedger:
         flat = [part for kind, data in events for part in (kind, orjson.dumps(data))]
         saved = orjson.dumps(checkpoint) if checkpoint is not None else ""
         self._effect("record", claim, done, total, unit, saved, *flat)
+
+    def release(self, claim: Claim) -> None:
+        """Give the document's fence back, whether or not the claim still holds."""
+        self._call("release", claim.job.id, claim.token, claim.job.document_id)
 
     def renew(self, claims: Sequence[Claim]) -> list[ClaimState]:
         """Keep claims alive for another lease; one state each."""

@@ -1,14 +1,15 @@
 """Tasks of the `default` queue: the demo calculations, data processing and verification."""
 
+from math import isfinite
 from typing import Any
 
-from celery import Signature, chain, group, shared_task
+from celery import Signature, chain, current_app, group, shared_task
 from celery.app.task import Context
 
 from ragline.common.constants import WORKFLOW_LEASE
-from ragline.common.errors import DivisionByZero, InternalError
-from ragline.pipeline.processing import process_data
-from ragline.pipeline.protocols import StepControl, StepDelegated, StepDone, StepOutcome
+from ragline.common.errors import DivisionByZero, InternalError, InvalidRequest
+from ragline.pipeline.processing import ProcessStep
+from ragline.pipeline.protocols import StepControl, StepDelegated, StepOutcome
 from ragline.pipeline.verifying import VerifyStep
 from ragline.worker.base import StepTask
 from ragline.worker.context import ProcessContext
@@ -33,19 +34,19 @@ def _verify_step(context: ProcessContext) -> VerifyStep:
 @shared_task(name="verify_collection_task", base=StepTask, bind=True)
 def verify_collection_task(self: StepTask, message: dict[str, Any]) -> None:
     """Compare a collection's chunks with its manifests."""
-    self.run_step(message, self.context.part(_verify_step).run)
+    self.run_step(message, _verify_step)
 
 
 @shared_task(name="process_data_task", base=StepTask, bind=True)
 def process_data_task(self: StepTask, message: dict[str, Any]) -> None:
     """Process a piece of data in the background."""
-    self.run_step(message, lambda control: StepDone(result=process_data(control.job.params["data"])))
+    self.run_step(message, ProcessStep)
 
 
 @shared_task(name="start_workflow_task", base=StepTask, bind=True)
 def start_workflow_task(self: StepTask, message: dict[str, Any]) -> None:
     """Start a Celery canvas whose last link records the outcome in the ledger."""
-    self.run_step(message, _start_workflow, lease=WORKFLOW_LEASE)
+    self.run_step(message, _WorkflowStep, lease=WORKFLOW_LEASE)
 
 
 @shared_task(name="add_numbers_task", ignore_result=False)
@@ -70,24 +71,34 @@ def sum_numbers_task(numbers: list[float]) -> float:
 def finish_workflow_task(self: StepTask, result: float, job_id: str, token: str) -> None:
     """Last link of a workflow: its result is the job's."""
     if claim := self.context.ledger.claim_of(job_id, token):
-        self.end_workflow(claim, result=result)
+        self.end_workflow(claim, result=result, error=None if isfinite(result) else _not_finite())
 
 
-@shared_task(name="fail_workflow_task", base=StepTask, bind=True)
-def fail_workflow_task(
-    self: StepTask, request: Context, error: Exception, _traceback: object, job_id: str, token: str
-) -> None:
-    """Error link of a workflow: the job fails."""
-    if claim := self.context.ledger.claim_of(job_id, token):
+@shared_task(name="fail_workflow_task", base=StepTask)
+def fail_workflow_task(request: Context, error: Exception, _traceback: object, job_id: str, token: str) -> None:
+    """Error link of a workflow: the job fails. Not bound: Celery passes the error to plain functions only."""
+    task: StepTask = current_app.tasks["fail_workflow_task"]
+    if claim := task.context.ledger.claim_of(job_id, token):
         reason = DivisionByZero if isinstance(error, ZeroDivisionError) else InternalError
-        self.end_workflow(claim, error=reason(f"{request.task}: {type(error).__name__}"))
+        task.end_workflow(claim, error=reason(f"{request.task}: {type(error).__name__}"))
 
 
-def _start_workflow(control: StepControl) -> StepOutcome:
-    link = {"job_id": control.job.id, "token": control.claim.token}
-    canvas = _canvas(control.job.params) | finish_workflow_task.s(**link)
-    canvas.on_error(fail_workflow_task.s(**link)).apply_async()
-    return StepDelegated()
+class _WorkflowStep:
+    """Starts the job's canvas and leaves the rest to its links."""
+
+    def __init__(self, _context: ProcessContext) -> None:
+        """Nothing of the process is needed."""
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Start the canvas."""
+        link = {"job_id": control.job.id, "token": control.claim.token}
+        canvas = _canvas(control.job.params) | finish_workflow_task.s(**link)
+        canvas.on_error(fail_workflow_task.s(**link)).apply_async()
+        return StepDelegated()
+
+
+def _not_finite() -> InvalidRequest:
+    return InvalidRequest("The result is too large for a number")
 
 
 def _canvas(params: Any) -> Signature:  # noqa: ANN401 - the job's parameters, checked by the API

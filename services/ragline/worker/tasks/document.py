@@ -34,10 +34,10 @@ def _split_step(context: ProcessContext) -> SplitStep:
 @shared_task(name="load_pdf_task", base=StepTask, bind=True)
 def load_pdf_task(self: StepTask, message: dict[str, Any]) -> None:
     """Read the text of a PDF's pages."""
-    self.run_step(message, self.context.part(_convert_step).run)
+    self.run_step(message, _convert_step)
 
 
 @shared_task(name="split_documents_task", base=StepTask, bind=True)
 def split_documents_task(self: StepTask, message: dict[str, Any]) -> None:
     """Split pages into chunks."""
-    self.run_step(message, self.context.part(_split_step).run)
+    self.run_step(message, _split_step)

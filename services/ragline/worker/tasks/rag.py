@@ -26,4 +26,4 @@ def _answer_step(context: ProcessContext) -> AnswerStep:
 @shared_task(name="query_vectorstore_task", base=StepTask, bind=True)
 def query_vectorstore_task(self: StepTask, message: dict[str, Any]) -> None:
     """Answer a question from a collection, with citations."""
-    self.run_step(message, self.context.part(_answer_step).run)
+    self.run_step(message, _answer_step)

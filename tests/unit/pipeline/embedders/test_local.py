@@ -75,6 +75,13 @@ def test_nothing_to_embed_gives_no_batch(minilm: LocalEmbedder) -> None:
     assert list(minilm.stream([])) == []
 
 
+def test_a_stop_ends_the_stream_after_the_batch(minilm: LocalEmbedder) -> None:
+    texts = [f"text {number}" for number in range(100)]
+    answers = iter([False, True])
+    assert [batch.start for batch in minilm.stream(texts, lambda: next(answers))] == [0, 32]
+    assert [batch.start for batch in minilm.stream(texts[:40], lambda: True)] == [0]
+
+
 def test_threads_get_the_vectors_of_their_own_texts(minilm: LocalEmbedder) -> None:
     groups = [[f"group {group} text {number} {'x ' * number}" for number in range(20)] for group in range(8)]
     expected = [embed_all(minilm, group) for group in groups]

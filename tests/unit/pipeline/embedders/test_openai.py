@@ -149,6 +149,37 @@ def test_closing_early_begins_no_further_request(stub: OpenAIStub, connect: Conn
     assert len(stub.requests) == 5
 
 
+def test_a_stop_begins_no_further_request_and_keeps_what_is_paid_for(stub: OpenAIStub, connect: Connect) -> None:
+    gate = Event()
+    stub.answer(Reply(), *[Reply(gate=gate)] * 20)
+    looks: list[None] = []
+
+    def should_stop() -> bool:
+        looks.append(None)
+        wait_until(lambda: stub.in_flight == 4, timeout_seconds=LIMIT_SECONDS)
+        threading.Timer(0.1, gate.set).start()
+        return True
+
+    texts = [f"text {number}" for number in range(2560)]
+    batches = list(connect(concurrency=4).stream(texts, should_stop))
+    assert len(batches) == len(stub.requests) == 5
+    assert len(looks) == 1
+    for batch in batches:
+        np.testing.assert_allclose(batch.vectors, expected(texts[batch.start : batch.start + 128]), atol=1e-6)
+
+
+def test_each_run_gets_somewhere_and_a_no_changes_nothing(stub: OpenAIStub, connect: Connect) -> None:
+    assert len(list(connect(concurrency=1).stream(["text"], lambda: True))) == 1
+    assert len(list(connect(concurrency=1).stream(["text"] * 300, lambda: False))) == 3
+    assert len(stub.requests) == 4
+
+
+def test_a_failure_after_the_stop_is_raised(stub: OpenAIStub, connect: Connect) -> None:
+    stub.answer(Reply(), Reply(status=503))
+    with pytest.raises(TransientError):
+        list(connect(concurrency=2).stream(["text"] * 256, lambda: len(stub.requests) == 2))
+
+
 def test_failed_batch_begins_no_further_request_and_keeps_what_is_paid_for(stub: OpenAIStub, connect: Connect) -> None:
     gate = Event()
     stub.answer(Reply(status=503), *[Reply(gate=gate)] * 100)

@@ -26,12 +26,16 @@ class Hits:
     def __init__(self, hits: Sequence[VectorHit]) -> None:
         self._hits = list(hits)
         self.limits: list[int] = []
+        self.without: list[set[str]] = []
         self.asked: set[tuple[str, str]] = set()
 
-    def query(self, physical: str, vector: Vector, *, scope: str, limit: int) -> list[VectorHit]:
+    def query(
+        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Collection[str] = ()
+    ) -> list[VectorHit]:
         self.limits.append(limit)
+        self.without.append(set(without_documents))
         self.asked.add((physical, scope))
-        return self._hits[:limit]
+        return [hit for hit in self._hits if hit.document_id not in without_documents][:limit]
 
     def __getattr__(self, name: str) -> object:
         raise AssertionError(name)
@@ -96,11 +100,34 @@ def test_best_come_first_and_no_more_than_asked() -> None:
 
 
 def test_more_are_asked_for_when_hidden_chunks_fill_the_page() -> None:
-    store = Hits([*hits(30, document_id="old", prefix="x"), *hits(5)])
+    store = Hits([*hits(30, prefix="x"), *hits(5)])
     manifests = Manifests({"doc_a": document("c0", "c1", "c2", "c3")})
     assert found(store, manifests) == ["c0", "c1", "c2"]
-    assert store.limits == [11, 22, 44]
-    assert manifests.asked == [{"old"}, {"doc_a"}], "each document is looked up once"
+    assert store.limits == [11, 44]
+    assert manifests.asked == [{"doc_a"}], "each document is looked up once"
+
+
+def test_a_hidden_document_of_any_size_hides_nothing() -> None:
+    store = Hits([*hits(50_000, document_id="cancelled", prefix="x"), *hits(5)])
+    manifests = Manifests({"doc_a": document("c0", "c1", "c2", "c3")})
+    assert found(store, manifests) == ["c0", "c1", "c2"]
+    assert (store.limits, store.without) == ([11, 44], [set(), {"cancelled"}])
+    assert manifests.asked == [{"cancelled"}, {"doc_a"}]
+
+
+def test_a_document_that_has_given_all_it_has_hides_nothing() -> None:
+    """A version that is being indexed fills the pages, while the visible one is small."""
+    near, far = hits(50_000, document_id="doc_b", prefix="b"), hits(5)
+    manifests = Manifests({"doc_b": document("b1", name="b.pdf"), "doc_a": document("c0", "c4")})
+    store = Hits([*near, *far])
+    passages = retriever(store, manifests).run(question="Why?", collection=COLLECTION, top_k=3)
+    assert {(passage.chunk_id, passage.document) for passage in passages} == {
+        ("c0", "a.pdf"),
+        ("b1", "b.pdf"),
+        ("c4", "a.pdf"),
+    }
+    assert [passage.score for passage in passages] == sorted((passage.score for passage in passages), reverse=True)
+    assert store.without == [set(), {"doc_b"}]
 
 
 def test_asking_ends_when_the_store_has_no_more() -> None:
@@ -109,10 +136,13 @@ def test_asking_ends_when_the_store_has_no_more() -> None:
     assert store.limits == [11]
 
 
-def test_asking_ends_at_eight_times_the_first_request() -> None:
+@pytest.mark.parametrize(
+    ("top_k", "limits"), [(3, [11, 44, 176, 704, 2000]), (50, [100, 400, 1600, 2000]), (1500, [2000])]
+)
+def test_asking_ends_at_the_bound(top_k: int, limits: list[int]) -> None:
     store = Hits(hits(10_000))
-    assert found(store, Manifests({}), top_k=50) == []
-    assert store.limits == [100, 200, 400, 800]
+    assert found(store, Manifests({"doc_a": document("c9999")}), top_k=top_k) == []
+    assert store.limits == limits
 
 
 def test_empty_collection_asks_for_no_manifest() -> None:

@@ -21,7 +21,7 @@ end
 local names = names_key(a.tenant, a.collection)
 local id = redis.call('HGET', names, a.name)
 local doc = id and doc_key(id)
-if doc and get(doc, 'sha256') == a.sha256 and get(doc, 'fingerprint') == a.fingerprint then
+if doc and not a.force and get(doc, 'sha256') == a.sha256 and get(doc, 'fingerprint') == a.fingerprint then
   local job = get(doc, 'job_id')
   if is_open(job) and get(job_key(job), 'cancel') == '0' then return { 'same', job, id } end
   -- After a cancelled upload the document is indexed as well, but in an older version than these bytes.

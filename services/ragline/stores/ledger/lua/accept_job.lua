@@ -19,7 +19,7 @@ if a.kind == 'delete' then
   local collection = get(doc, 'collection')
   local col = collection_key(a.tenant, collection)
   redis.call('HINCRBY', col, 'chunks', 0 - number(doc, 'chunks'))
-  redis.call('HINCRBY', col, 'generation', 1)
+  if number(doc, 'version') > 0 then redis.call('HINCRBY', col, 'generation', 1) end
   redis.call('HSET', doc, 'state', 'deleting', 'job_id', a.job_id, 'version', 0, 'chunks', 0, 'error_code', '',
     'error_detail', '', 'updated_at', now_ms())
   -- After a delete that failed, the name may belong to a newer document by now.
@@ -27,6 +27,7 @@ if a.kind == 'delete' then
   if redis.call('HGET', names, get(doc, 'name')) == a.document_id then redis.call('HDEL', names, get(doc, 'name')) end
   a.collection = collection
 end
+if a.kind == 'clean' then a.collection = get(doc_key(a.document_id), 'collection') or '' end
 create_job(a.job_id, { 'tenant', a.tenant, 'kind', a.kind, 'step', a.step, 'queue', a.queue, 'message', '',
   'collection', a.collection, 'document_id', a.document_id, 'params', a.params, 'traceparent', a.traceparent,
   'request_id', a.request_id })

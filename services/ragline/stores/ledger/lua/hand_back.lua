@@ -7,6 +7,6 @@ if reason == 'interrupted' then
   redis.call('HINCRBY', job, 'interruptions', 1)
   redis.call('HINCRBY', job, 'attempts', -1)
 end
-if progressed then redis.call('HSET', job, 'attempts', 0, 'crashes', 0) end
+if progressed then redis.call('HSET', job, 'attempts', 0, 'crashes', 0, 'defects', 0) end
 dispatch(id, get(job, 'queue'), get(job, 'message'))
 return 'ok'

@@ -7,8 +7,9 @@ local function doc_key(id) return P .. 'doc:' .. id end
 local function collection_key(tenant, name) return P .. 'collection:' .. tenant .. ':' .. name end
 local function documents_key(tenant, name) return collection_key(tenant, name) .. ':documents' end
 local function names_key(tenant, name) return collection_key(tenant, name) .. ':names' end
+local function fence_key(id) return doc_key(id) .. ':writer' end
 local function queued_key(queue) return P .. 'queued:' .. queue end
-local LEASES, DELAYED = P .. 'leases', P .. 'delayed'
+local LEASES, DELAYED, LITTERED = P .. 'leases', P .. 'delayed', P .. 'littered'
 
 -- Leases use the server's clock, so a worker whose clock is wrong can neither keep nor steal one.
 local function now_ms()
@@ -79,8 +80,15 @@ local function set_error(id, code, detail)
   redis.call('HSET', job_key(id), 'error_code', code, 'error_detail', detail)
 end
 
+-- An upload that ended without becoming visible leaves chunks and files behind; somebody has to clear them away.
+local function litter(job)
+  local doc = get(job, 'document_id')
+  if get(job, 'kind') == 'ingest' and doc ~= '' then redis.call('SADD', LITTERED, doc) end
+end
+
 local function fail(id, code, detail)
   local job = job_key(id)
+  litter(job)
   set_error(id, code, detail)
   set_document(job, 'state', is_committed(job) and 'indexed' or 'failed', 'error_code', code, 'error_detail', detail)
   emit(id, 'error', cjson.encode({ code = code, detail = detail }))
@@ -90,6 +98,7 @@ end
 -- A cancelled upload leaves the version that was visible before it.
 local function cancel(id, code, detail)
   local job = job_key(id)
+  litter(job)
   set_error(id, code, detail)
   local doc = get(job, 'document_id')
   if get(job, 'kind') == 'ingest' and doc ~= '' then

@@ -1,0 +1,53 @@
+"""What an upload leaves behind that ended without becoming visible: failed, cancelled or replaced."""
+
+from ragline.common.models import DocumentRecord, DocumentState
+from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome, StepUnfinished
+from ragline.pipeline.removing import Remover
+from ragline.stores.document_files import DocumentFiles
+from ragline.stores.ledger.working import WorkLedger
+
+__all__ = ["CleanStep"]
+
+_AT_REST = {DocumentState.INDEXED, DocumentState.FAILED, DocumentState.CANCELLED}
+"""A document that is being worked on or deleted is cleared by that job, or littered again when it fails."""
+
+
+class CleanStep:
+    """Clears a document of everything but its visible version.
+
+    Parameters
+    ----------
+    ledger
+        Knows the document and guards its fence.
+    files
+        Holds the manifest of the visible version.
+    remover
+        Removes the rest.
+    """
+
+    def __init__(self, *, ledger: WorkLedger, files: DocumentFiles, remover: Remover) -> None:
+        self._ledger = ledger
+        self._files = files
+        self._remover = remover
+
+    def run(self, control: StepControl) -> StepOutcome:
+        """Remove chunks and files that do not count. The original of a failed newest version stays, for a later try."""
+        document = self._ledger.documents([control.job.document_id]).get(control.job.document_id)
+        if document is None or document.state not in _AT_REST:
+            return StepDone()
+        self._ledger.fence(control.claim)
+        try:
+            return self._clean(control, document)
+        finally:
+            self._ledger.release(control.claim)
+
+    def _clean(self, control: StepControl, document: DocumentRecord) -> StepOutcome:
+        collection = self._ledger.collection(document.tenant, document.collection)
+        manifest = self._files.manifest(document.id, document.version) if document.version else None
+        keep = {chunk.id for chunk in manifest.chunks} if manifest else set()
+        if collection and not self._remover.hidden_chunks(control, collection.physical, keep=keep):
+            return StepUnfinished(progressed=True)
+        failed = {document.accepted_version} if document.state is DocumentState.FAILED else set()
+        kept = {document.version} | failed
+        self._remover.old_files(control, keep_versions=kept, newest=document.accepted_version)
+        return StepDone()

@@ -1,0 +1,69 @@
+"""What is cleared away after an upload that did not become visible, and what stays."""
+
+import pytest
+
+from ragline.common.models import DocumentState
+from ragline.common.queues import JobKind
+from ragline.pipeline.cleaning import CleanStep
+from ragline.pipeline.protocols import StepDone, StepUnfinished
+from tests.support.steps import DOCUMENT, World, make_document, make_job
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def _litter(world: World, state: DocumentState, *, visible: bool = True) -> list[str]:
+    """A visible version 1 and a version 2 that ended in the middle of its writes; the ids of version 1's chunks."""
+    ids = world.ingest(["Kept page."]) if visible else []
+    world.split(["Left over.", "Not begun."], version=2)
+    half_way = world.index_step.run(world.control(job=make_job(version=2), stop_after=0))
+    assert half_way == StepUnfinished(progressed=True)
+    version = 1 if visible else 0
+    world.ledger.records[DOCUMENT] = make_document(version=version, accepted_version=2, state=state)
+    return ids
+
+
+def _clean(world: World) -> None:
+    step = CleanStep(ledger=world.work_ledger, files=world.files, remover=world.remover)
+    assert step.run(world.control(job=make_job(JobKind.CLEAN))) == StepDone()
+    assert not world.ledger.fenced
+
+
+def test_the_visible_version_stays_and_nothing_else(world: World) -> None:
+    kept = _litter(world, DocumentState.INDEXED)
+
+    _clean(world)
+
+    assert world.stored() == set(kept)
+    assert world.objects.keys("originals/") == [f"originals/{DOCUMENT}-1.pdf"]
+    assert {key.split("/")[2] for key in world.objects.keys("documents/")} == {"1"}
+
+
+def test_a_cancelled_first_upload_leaves_nothing(world: World) -> None:
+    _litter(world, DocumentState.CANCELLED, visible=False)
+
+    _clean(world)
+
+    assert world.stored() == set()
+    assert world.objects.keys("") == []
+
+
+def test_the_original_of_a_failed_upload_stays_for_a_later_try(world: World) -> None:
+    _litter(world, DocumentState.FAILED, visible=False)
+
+    _clean(world)
+
+    assert world.stored() == set()
+    assert f"originals/{DOCUMENT}-2.pdf" in world.objects.keys("originals/")
+
+
+@pytest.mark.parametrize("state", [DocumentState.ACCEPTED, DocumentState.INDEXING, DocumentState.DELETING])
+def test_a_document_in_motion_is_left_alone(world: World, state: DocumentState) -> None:
+    _litter(world, state)
+    before = world.stored(), world.objects.keys("")
+
+    _clean(world)
+
+    assert (world.stored(), world.objects.keys("")) == before

@@ -13,9 +13,8 @@ from ragline.common.models import Chunk, Page
 __all__ = ["PageSplitter"]
 
 _WINDOW_CHARS = 100_000
-"""Most text the library is given at once. It keeps every piece between two separators, and of text without blanks
-every character, as a string of its own: of a page of 50 MB that is more than 1 GB. Ordinary pages (3,000 characters)
-are one window."""
+"""Most text the library is given at once: it makes a string of every piece between two separators before it joins them
+to chunks, which is 2.4 GB for 50 MB of words of one letter. Ordinary pages (3,000 characters) are one window."""
 
 _WINDOW_SEPARATORS = ("\n\n", "\n", " ")
 """Where a window ends, best first: the splitter's own separators."""

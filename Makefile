@@ -11,12 +11,6 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-dep
 # $(call timed,WHAT,COMMAND): run a command and say how long it took, whether it worked or not.
 timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$(($$(date +%s) - start)) s"; exit $$code
 
-# $(call setting,NAME,DEFAULT): a setting from the environment, else from .env, else the default.
-setting = "$${$(1):-$$(sed -n 's/^$(1)=//p' .env 2>/dev/null | grep . || echo $(2))}"
-REDIS = $(call setting,REDIS_URL,redis://127.0.0.1:6380/0)
-# Processes that are started one by one join the parts that `make up` started, unless the settings name others.
-JOINED = REDIS_URL=$(REDIS) OBJECT_STORE_URL=$(call setting,OBJECT_STORE_URL,"file://$(CURDIR)/storage/objects")
-
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
 	flower test check lint typing test-unit test-integration coverage format keys update-deps clean
@@ -39,15 +33,13 @@ up: $(LAPTOP) ## Start the API, four workers, Valkey and Chroma (FLOWER=1: and F
 	@$(BIN)/ragline up $(if $(FLOWER),--flower)
 
 api: $(LAPTOP) ## Start one API process
-	@$(JOINED) $(BIN)/python -m uvicorn ragline.api.main:create_app --factory --no-access-log \
-		--host $(call setting,API_HOST,127.0.0.1) --port $(call setting,API_PORT,8000)
+	@$(BIN)/ragline part $@
 
-worker-default worker-document worker-vectorstore worker-rag: worker-%: $(LAPTOP) ## Start one worker of this queue
-	@$(JOINED) $(BIN)/python -m ragline.worker.main $*
+worker-default worker-document worker-vectorstore worker-rag: $(LAPTOP) ## Start one worker of this queue
+	@$(BIN)/ragline part $@
 
 flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:5555
-	@CELERY_BROKER_URL=$(REDIS) $(BIN)/celery flower \
-		--address=127.0.0.1 --port=$(call setting,FLOWER_PORT,5555) --read-only
+	@$(BIN)/ragline part $@
 
 test: check ## Run everything that CI runs
 

@@ -72,6 +72,25 @@ def up(
 
 
 @app.command()
+def part(
+    name: Annotated[
+        str, typer.Argument(help="api, worker-default, worker-document, worker-vectorstore, worker-rag, flower")
+    ],
+    *,
+    data_dir: _DataDir = None,
+) -> None:
+    """Run one part of the service in the foreground, beside the others that `up` started or on its own.
+
+    Exit status: of the part; 2 wrong settings or no such part.
+    """
+    from ragline.cli.supervisor.plan import load_settings  # noqa: PLC0415
+    from ragline.cli.up import run_part  # noqa: PLC0415
+
+    with _plain_failures():
+        run_part(load_settings(data_dir), name)
+
+
+@app.command()
 def demo(
     *,
     stop_after: Annotated[bool, typer.Option("--exit", help="Stop everything after the answer")] = False,

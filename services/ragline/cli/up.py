@@ -4,6 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from rich.console import Console
 from rich.panel import Panel
@@ -13,8 +14,25 @@ from ragline.cli.supervisor.data_folder import RunningService, announce, locked,
 from ragline.cli.supervisor.plan import LaptopSettings, Plan, make_plan
 from ragline.cli.supervisor.ports import check_ports
 from ragline.cli.supervisor.supervisor import Supervisor
+from ragline.common.config import ConfigError
 
-__all__ = ["serve"]
+__all__ = ["run_part", "serve"]
+
+
+def run_part(settings: LaptopSettings, name: str) -> NoReturn:
+    """Become one part of the service, with the addresses and folders that `serve` would give it.
+
+    Raises
+    ------
+    ConfigError
+        There is no such part.
+    """
+    plan = make_plan(settings, flower=True)
+    chosen = next((part for part in plan.parts if part.name == name), None)
+    if chosen is None:
+        raise ConfigError(f"There is no part {name}; there are {', '.join(part.name for part in plan.parts)}")
+    plan.make_folders()
+    os.execve(chosen.argv[0], chosen.argv, {**os.environ, **chosen.env})  # noqa: S606 - arguments of ours
 
 
 def serve(

@@ -46,12 +46,14 @@ def keeper(ledger: RenewingLedger, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     keeper.close()
 
 
-def _claim(token: str = "1") -> Claim:
+def _claim(token: str) -> Claim:
     return Claim(job=make_job(), token=token, checkpoint={})
 
 
 def _step(**changes: Any) -> RunningStep:  # noqa: ANN401 - attributes of a step
-    step = RunningStep(_claim(), ledger=cast("WorkLedger", RenewingLedger()), stopping=changes.pop("stopping", Event()))
+    step = RunningStep(
+        _claim("1"), ledger=cast("WorkLedger", RenewingLedger()), stopping=changes.pop("stopping", Event())
+    )
     for name, value in changes.items():
         setattr(step, name, value)
     return step
@@ -71,7 +73,7 @@ def test_a_step_whose_claim_is_gone_is_told_to_stop(
 ) -> None:
     ledger.script.append(state)
 
-    with keeper.keep(_claim()) as step:
+    with keeper.keep(_claim("1")) as step:
         wait_until(step.should_stop, timeout_seconds=5)
         assert not step.interrupted
 
@@ -80,7 +82,7 @@ def test_a_step_whose_claim_is_gone_is_told_to_stop(
 def test_an_error_does_not_end_the_keeper(keeper: LeaseKeeper, ledger: RenewingLedger, error: Exception) -> None:
     ledger.script.append(error)
 
-    with keeper.keep(_claim()) as step:
+    with keeper.keep(_claim("1")) as step:
         wait_until(lambda: ledger.renewed >= 3, timeout_seconds=5)
         assert not step.lost
 
@@ -88,7 +90,7 @@ def test_an_error_does_not_end_the_keeper(keeper: LeaseKeeper, ledger: RenewingL
 def test_a_step_that_hangs_loses_its_claim(
     keeper: LeaseKeeper, ledger: RenewingLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with keeper.keep(_claim()) as step:
+    with keeper.keep(_claim("1")) as step:
         wait_until(lambda: ledger.renewed >= 1, timeout_seconds=5)
         monkeypatch.setattr(leases, "CLAIM_LIMIT", timedelta())
         wait_until(lambda: step.lost, timeout_seconds=5)

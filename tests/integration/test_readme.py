@@ -41,7 +41,7 @@ _SAYS = {
     r"curl .*/tasks/(calculate|workflow)": r'"task_id":"job_\w+"(?s:.*)\n200$',
     r"curl .*/tasks/info": r'"create_vectorstore_task"(?s:.*)\n200$',
     r"curl .*/rag/pipeline": r'"load_pdf_task":"job_\w+\.convert"(?s:.*)\n200$',
-    r"curl .*/rag/query": r'"task_id":"job_\w+"(?s:.*)\n200$',
+    r"curl .*/rag/query/sync": r'"answer":"[^"]*three years(?s:.*)"page":11\D(?s:.*)\n200$',
 }
 """What a command's output has to match."""
 

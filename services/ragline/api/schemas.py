@@ -238,3 +238,6 @@ class AnswerReply(BaseModel):
     citations: list[CitationReply]
     usage: dict[str, int] = {}
     generation: int = Field(description="The collection's generation the answer rests on")
+    pending_documents: int = Field(
+        0, description="When there is no answer: documents still being indexed, which may hold it"
+    )

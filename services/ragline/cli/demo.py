@@ -156,4 +156,5 @@ class _Demo:
         verdict = "the right page" if right else f"NOT the right page, which is {expected}"
         style = "bold green" if right else "bold red"
         self._console.print(Text(f"\nThe first citation is {verdict}. From start to answer: {seconds:.1f} s", style))
+        self._console.print(f'Ask on: .venv/bin/ragline ask "..." --collection {_COLLECTION}', highlight=False)
         return 0 if right else 1

@@ -7,10 +7,17 @@ from datetime import timedelta
 
 from ragline.common.constants import TOKEN_FLUSH_INTERVAL
 from ragline.common.errors import NotFound
+from ragline.common.models import DocumentState, JobRecord
 from ragline.pipeline.protocols import Generator, Retriever, StepControl, StepDone, StepOutcome
 from ragline.stores.ledger.working import WorkLedger
 
 __all__ = ["AnswerStep", "TokenWriter"]
+
+
+_IN_WORK = {DocumentState.ACCEPTED, DocumentState.CONVERTING, DocumentState.SPLITTING, DocumentState.INDEXING}
+
+_NEWEST_DOCUMENTS = 200
+"""How many of a collection's newest documents are looked at when a question had no answer."""
 
 
 class AnswerStep:
@@ -62,8 +69,14 @@ class AnswerStep:
                 "citations": [asdict(citation) for citation in answer.citations],
                 "usage": dict(answer.usage),
                 "generation": collection.generation,
+                "pending_documents": 0 if answer.answered else self._pending(job),
             }
         )
+
+    def _pending(self, job: JobRecord) -> int:
+        """Documents that may hold the answer once they are indexed."""
+        newest = self._ledger.document_ids(job.tenant, job.collection)[-_NEWEST_DOCUMENTS:]
+        return sum(document.state in _IN_WORK for document in self._ledger.documents(newest).values())
 
 
 class TokenWriter:

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from ragline.common.errors import EmbeddingSpaceMismatch, NotFound, TransientError
-from ragline.common.models import Answer, Citation, CollectionRecord, Passage
+from ragline.common.models import Answer, Citation, CollectionRecord, DocumentState, Passage
 from ragline.common.queues import JobKind
 from ragline.pipeline import querying
 from ragline.pipeline.generators.extractive import ExtractiveGenerator
@@ -19,7 +19,7 @@ from ragline.pipeline.retrievers.dense import DenseRetriever
 from ragline.pipeline.visibility import VisibleDocuments
 from ragline.stores.ledger.working import ClaimLost
 from tests.support.passages import make_passage
-from tests.support.steps import COLLECTION, ScriptedControl, World, make_job
+from tests.support.steps import COLLECTION, ScriptedControl, World, make_document, make_job
 
 QUESTION = "How long is the leave?"
 PASSAGE = make_passage("Each parent gets 26 weeks of leave.", page=19)
@@ -106,6 +106,7 @@ def test_tokens_come_first_then_citations_then_usage(world: World) -> None:
         "citations": [asdict(CITATION)],
         "usage": {"prompt_tokens": 7},
         "generation": COLLECTION.generation,
+        "pending_documents": 0,
     }
 
 
@@ -124,6 +125,16 @@ def test_an_answer_without_usage_and_citations_has_no_such_events(world: World) 
 
     assert [kind for kind, _ in control.events] == ["token"]
     assert (result["answered"], result["citations"], result["usage"]) == (False, [], {})
+
+
+def test_no_answer_tells_of_documents_that_may_hold_it(world: World) -> None:
+    nothing = Answer(text="The documents hold no answer.", answered=False)
+    for number, state in enumerate([DocumentState.INDEXING, DocumentState.ACCEPTED, DocumentState.FAILED]):
+        world.ledger.records[f"doc_{number}"] = make_document(id=f"doc_{number}", state=state)
+
+    result = _answer(world, _control(world), WrittenAnswer((), nothing))
+
+    assert result["pending_documents"] == 2
 
 
 def test_a_collection_that_went_away_is_not_found(world: World) -> None:

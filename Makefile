@@ -53,7 +53,7 @@ typing: $(DEV) ## Check the code's types
 	$(call timed,typing,$(BIN)/mypy --no-error-summary)
 
 test-unit: $(DEV) ## Run the unit tests: no network, no servers
-	$(call timed,unit tests,COVERAGE_FILE=.coverage.unit $(BIN)/python -m pytest --quiet \
+	$(call timed,unit tests,COVERAGE_FILE=.coverage.unit $(BIN)/python -m pytest --quiet -n 2 \
 		--cov --cov-report= --cov-fail-under=0)
 
 test-integration: $(DEV) ## Run the tests against the real Valkey and Chroma, which they start themselves

@@ -23,6 +23,12 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield running
 
 
+@pytest.fixture(autouse=True)
+def _healthy(stack: Stack) -> None:
+    """Whatever the test before did to the parts is over."""
+    wait_until(lambda: stack.client.get("/readyz").is_success, timeout_seconds=20)
+
+
 def test_a_killed_worker_loses_nothing(stack: Stack) -> None:
     submission = stack.upload("killed", "long.pdf", pdfs.long_text_pdf(_SLOW_PAGES, 7))
     document = f"/v1/documents/{submission['document_id']}"
@@ -133,11 +139,12 @@ def test_a_reader_who_leaves_ends_the_answer(stack: Stack) -> None:
 
 
 def test_a_stream_says_when_redis_goes_away(stack: Stack) -> None:
+    stack.ingest("streamed", "note.pdf", pdfs.text_pdf(["A note."]))
     stack.workers[Queue.RAG].freeze()
     headers = {"Accept": "text/event-stream"}
     try:
         with stack.client.stream(
-            "POST", "/v1/collections/left/queries", json={"question": "Why?"}, headers=headers
+            "POST", "/v1/collections/streamed/queries", json={"question": "Why?"}, headers=headers
         ) as reply:
             stack.valkey.kill()
             text = "".join(reply.iter_text())

@@ -129,7 +129,9 @@ class Supervisor:
     def _serve(self) -> int:
         try:
             if self._start():
-                self._on_ready()
+                # Mostly a greeting, and a terminal that is gone is no reason to end the service.
+                with suppress(OSError):
+                    self._on_ready()
                 self._watch()
         except _GaveUp as failure:
             self._say(f"{failure}; giving up", style="bold red")

@@ -1,6 +1,7 @@
 """A world for pipeline steps: everything in memory, one journal of what was written, and a control with a script."""
 
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -76,7 +77,7 @@ class MemoryLedger:
     records: dict[str, DocumentRecord] = field(default_factory=dict)
     uploads: dict[str, dict[int, str]] = field(default_factory=dict)
     control: "ScriptedControl | None" = None
-    fenced: bool = False
+    fence_held: bool = False
 
     def collection(self, tenant: str, name: str) -> CollectionRecord | None:
         assert tenant == TENANT
@@ -101,10 +102,18 @@ class MemoryLedger:
         # Asks for the claim, as the real one does.
         if self.control is not None:
             self.control.report()
-        self.fenced = True
+        self.fence_held = True
+
+    @contextmanager
+    def fenced(self, claim: Claim) -> Iterator[None]:
+        self.fence(claim)
+        try:
+            yield
+        finally:
+            self.release(claim)
 
     def release(self, _claim: Claim) -> None:
-        self.fenced = False
+        self.fence_held = False
 
     def forget_originals(self, document_id: str, versions: Sequence[int]) -> None:
         self.journal.append(("forget", sorted(versions)))

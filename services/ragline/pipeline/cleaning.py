@@ -35,11 +35,8 @@ class CleanStep:
         document = self._ledger.documents([control.job.document_id]).get(control.job.document_id)
         if document is None or document.state not in _AT_REST:
             return StepDone()
-        self._ledger.fence(control.claim)
-        try:
+        with self._ledger.fenced(control.claim):
             return self._clean(control, document)
-        finally:
-            self._ledger.release(control.claim)
 
     def _clean(self, control: StepControl, document: DocumentRecord) -> StepOutcome:
         collection = self._ledger.collection(document.tenant, document.collection)

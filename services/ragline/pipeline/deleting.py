@@ -34,11 +34,8 @@ class DeleteStep:
         TransientError
             An ingest that the delete replaced is still in the middle of a write.
         """
-        self._ledger.fence(control.claim)
-        try:
+        with self._ledger.fenced(control.claim):
             return self._delete(control)
-        finally:
-            self._ledger.release(control.claim)
 
     def _delete(self, control: StepControl) -> StepOutcome:
         job = control.job

@@ -50,11 +50,8 @@ class IndexStep:
         TransientError, RejectedError, ProtocolError
             Of the model or the vector store; what was stored before stays and is not embedded again.
         """
-        self._ledger.fence(control.claim)
-        try:
+        with self._ledger.fenced(control.claim):
             return self._index(control)
-        finally:
-            self._ledger.release(control.claim)
 
     def _index(self, control: StepControl) -> StepOutcome:
         job = control.job

@@ -28,7 +28,7 @@ def _litter(world: World, state: DocumentState, *, visible: bool = True) -> list
 def _clean(world: World) -> None:
     step = CleanStep(ledger=world.work_ledger, files=world.files, remover=world.remover)
     assert step.run(world.control(job=make_job(JobKind.CLEAN))) == StepDone()
-    assert not world.ledger.fenced
+    assert not world.ledger.fence_held
 
 
 def test_the_visible_version_stays_and_nothing_else(world: World) -> None:

@@ -56,7 +56,7 @@ def test_chunks_go_first_files_last_and_nothing_of_others(world: World) -> None:
     control = _prepared(world)
 
     assert _result(_run(world, control)) == {"document_id": DOCUMENT}
-    assert not world.ledger.fenced
+    assert not world.ledger.fence_held
 
     assert _left(world) == {"doc_2": 5}
     assert world.writes() == ["delete"] * 3 + ["delete files"] * 2
@@ -84,7 +84,7 @@ def test_a_lost_claim_removes_nothing(world: World, lost_at: int) -> None:
     assert world.after_the_loss() == []
     # Asked at the beginning and before each batch.
     assert world.writes().count("delete") == lost_at - 2
-    assert not world.ledger.fenced
+    assert not world.ledger.fence_held
 
 
 def test_without_its_collection_the_files_still_go(world: World) -> None:

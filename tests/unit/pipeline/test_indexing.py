@@ -141,7 +141,7 @@ def test_a_lost_claim_writes_nothing(world: World, lost_at: int) -> None:
     # Asked at the beginning, twice before each of four writes, after the last one, and before the removals.
     assert world.writes().count("add") == min(max(lost_at - 2, 0) // 2, 4)
     assert ("commit" in world.writes()) == (lost_at == 11)
-    assert not world.ledger.fenced
+    assert not world.ledger.fence_held
     assert set(old) <= world.stored()
 
 

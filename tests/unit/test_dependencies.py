@@ -13,11 +13,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 LOCKS = {
-    "api": {"extras": ["api"], "groups": ["build"]},
-    "worker": {"extras": ["worker", "local-embedder", "openai", "chroma-client"], "groups": ["build"]},
+    "api": {"extras": ["api"], "groups": []},
+    "worker": {"extras": ["worker", "local-embedder", "openai", "chroma-client"], "groups": []},
+    "graph-builder": {"extras": ["graph-builder"], "groups": []},
     "laptop": {"extras": ["laptop"], "groups": ["build"]},
     "dev": {"extras": ["laptop"], "groups": ["dev"]},
 }
+
+LOCKS_OF_GROUPS = {"build": "build", "models": "models"}
 
 
 def _extra(name: str) -> list[Requirement]:
@@ -62,6 +65,16 @@ def _pins(lock: str) -> dict[str, set[str]]:
     return pins
 
 
+def _unmet(requirements: list[Requirement], lock: str) -> list[str]:
+    pins = _pins(lock)
+    return [
+        str(requirement)
+        for requirement in requirements
+        if not pins.get(canonicalize_name(requirement.name))
+        or not all(requirement.specifier.contains(version) for version in pins[canonicalize_name(requirement.name)])
+    ]
+
+
 def _rows() -> dict[str, list[str]]:
     text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
     rows = [
@@ -84,7 +97,7 @@ def test_every_row_is_complete() -> None:
 
 def test_versions_of_the_page_are_those_of_the_locks() -> None:
     pins: dict[str, set[str]] = {}
-    for lock in (*LOCKS, "models"):
+    for lock in (*LOCKS, *LOCKS_OF_GROUPS):
         for name, versions in _pins(lock).items():
             pins.setdefault(name, set()).update(versions)
     assert {name: set(row[0].split(", ")) for name, row in _rows().items()} == {name: pins[name] for name in _rows()}
@@ -95,17 +108,22 @@ def test_lock_holds_what_pyproject_asks_for(lock: str) -> None:
     requirements = _base()
     requirements += [requirement for extra in LOCKS[lock]["extras"] for requirement in _extra(extra)]
     requirements += [requirement for group in LOCKS[lock]["groups"] for requirement in _group(group)]
-    pins = _pins(lock)
-    unmet = [
-        str(requirement)
-        for requirement in requirements
-        if not pins.get(canonicalize_name(requirement.name))
-        or not all(requirement.specifier.contains(version) for version in pins[canonicalize_name(requirement.name)])
-    ]
-    assert unmet == []
+    assert _unmet(requirements, lock) == []
 
 
-@pytest.mark.parametrize("lock", ["api", "worker", "laptop"])
+@pytest.mark.parametrize("lock", LOCKS_OF_GROUPS)
+def test_lock_of_a_group_holds_that_group(lock: str) -> None:
+    assert _unmet(_group(LOCKS_OF_GROUPS[lock]), lock) == []
+
+
+@pytest.mark.parametrize("lock", ["api", "worker"])
+def test_an_image_holds_neither_build_tools_nor_weights(lock: str) -> None:
+    unwanted = _extra("graph-builder") + _group("build") + _group("models")
+    wanted = {canonicalize_name(requirement.name) for requirement in _base() + _extra(lock)}
+    assert _pins(lock).keys() & {canonicalize_name(requirement.name) for requirement in unwanted} <= wanted
+
+
+@pytest.mark.parametrize("lock", ["api", "worker", "graph-builder", "build", "laptop"])
 def test_what_is_shipped_is_what_is_tested(lock: str) -> None:
     """A package has the same version in every lock; only `chromadb-client` is `chromadb` under another name."""
     tested = _pins("dev")
@@ -113,7 +131,7 @@ def test_what_is_shipped_is_what_is_tested(lock: str) -> None:
     assert different <= {"chromadb-client"}
 
 
-@pytest.mark.parametrize("lock", [*LOCKS, "models"])
+@pytest.mark.parametrize("lock", [*LOCKS, *LOCKS_OF_GROUPS])
 def test_every_pin_has_hashes(lock: str) -> None:
     text = (ROOT / "requirements" / f"{lock}.txt").read_text(encoding="utf-8").replace("\\\n", "")
     pins = [line for line in text.splitlines() if line and not line.startswith("#")]

@@ -1,6 +1,7 @@
 """What the API process holds: built at start-up, closed at the end."""
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 import httpx2
@@ -14,7 +15,7 @@ from ragline.api.questions import QuestionSubmission
 from ragline.api.submissions import DocumentSubmission
 from ragline.common.config import ApiConfig
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
-from ragline.common.errors import RagError, TransientError
+from ragline.common.errors import DependencyError, RagError, TransientError
 from ragline.stores.ledger.accepting import AcceptLedger
 from ragline.stores.objects import ObjectStore
 
@@ -29,7 +30,7 @@ class ApiContext:
     def __init__(self, config: ApiConfig) -> None:
         self.config = config
         self._redis = redis.asyncio.Redis.from_url(
-            config.redis_url.get_secret_value(),
+            config.redis_address,
             decode_responses=True,
             socket_timeout=BROKER_TIMEOUT_SECONDS - 0.5,
             socket_connect_timeout=1,
@@ -43,6 +44,7 @@ class ApiContext:
         self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)
         self._http = httpx2.AsyncClient(timeout=BROKER_TIMEOUT_SECONDS)
         self._sweeper: asyncio.Task[None] | None = None
+        self._missing: frozenset[str] = frozenset()
 
     async def close(self) -> None:
         """Stop the sweeper and let go of everything."""
@@ -52,6 +54,24 @@ class ApiContext:
                 await self._sweeper
         await self._http.aclose()
         await self._redis.aclose()
+
+    def note_readiness(self, missing: Sequence[RagError]) -> None:
+        """Log what is missing, once for each change.
+
+        Parameters
+        ----------
+        missing
+            Why this process cannot work now; nothing: it can.
+        """
+        names = frozenset(error.service if isinstance(error, DependencyError) else error.code for error in missing)
+        if names == self._missing:
+            return
+        self._missing = names
+        if not missing:
+            logger.info("ready again")
+            return
+        details = [" ".join(filter(None, [error.detail, getattr(error, "reason", "")])) for error in missing]
+        logger.warning("not ready", missing=sorted(names), details=details)
 
     async def ping_chroma(self) -> None:
         """Return when the vector store is ready."""

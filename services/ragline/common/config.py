@@ -1,21 +1,22 @@
-"""Settings of every process, read from the environment and from a ``.env`` file.
+"""Settings of every process, read from the environment, a ``.env`` file and secret files.
 
 Only the `main` modules and the factories see these classes; everything else is given plain values.
 """
 
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
+from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from ragline.common.constants import MAX_TOP_K
+from ragline.common.constants import MAX_TOP_K, SECRETS_DIR, STEP_BUDGET
 from ragline.common.identifiers import embedding_space
 
 __all__ = ["ApiConfig", "BaseConfig", "ConfigError", "LocalConfig", "WorkerConfig", "load_config"]
 
-ConfigT = TypeVar("ConfigT", bound=BaseSettings)
+ConfigT = TypeVar("ConfigT", bound="_Settings")
 
 _DEFAULT_MODELS = {"local": "all-MiniLM-L6-v2", "openai": "text-embedding-3-small"}
 
@@ -26,14 +27,23 @@ class ConfigError(Exception):
     """A setting is unknown, missing or out of range; the message names it."""
 
 
-class BaseConfig(BaseSettings):
-    """What every process needs to know."""
-
+class _Settings(BaseSettings):
     model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_unset(cls, values: dict[str, Any]) -> dict[str, Any]:
+        # pydantic-settings leaves empty variables out, but not empty secret files.
+        return {name: value for name, value in values.items() if value != ""}
+
+
+class BaseConfig(_Settings):
+    """What every process needs to know."""
 
     redis_url: SecretStr = Field(
         SecretStr("redis://localhost:6379/0"), description="Broker and ledger; may hold a password"
     )
+    redis_password: SecretStr | None = Field(None, description="Password of Redis, when REDIS_URL names none")
     object_store_url: str = Field(
         "file:///app/storage/objects",
         description="Originals and manifests: file:// folder, s3://, gs:// or az:// bucket",
@@ -64,6 +74,17 @@ class BaseConfig(BaseSettings):
         return self
 
     @property
+    def redis_address(self) -> str:
+        """What clients of Redis connect to: a secret, for it holds the password."""
+        url = self.redis_url.get_secret_value()
+        parts = urlsplit(url)
+        if self.redis_password is None or parts.password:
+            return url
+        user, _, host = parts.netloc.rpartition("@")
+        password = quote(self.redis_password.get_secret_value(), safe="")
+        return parts._replace(netloc=f"{user.removesuffix(':')}:{password}@{host}").geturl()
+
+    @property
     def embedding_model_name(self) -> str:
         """The model in use."""
         return self.embedding_model or _DEFAULT_MODELS[self.embedder]
@@ -84,6 +105,7 @@ class ApiConfig(BaseConfig):
 
     api_host: str = Field("127.0.0.1", description="Address the API listens on")
     api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on")
+    web_concurrency: int = Field(1, ge=1, le=64, description="Processes of the API in one container")
     upload_root: Path = Field(Path("storage/uploads"), description="The folder `pdf_path` is confined to")
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest accepted upload, bytes")
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted keys, separated by commas")
@@ -118,6 +140,21 @@ class WorkerConfig(BaseConfig):
     parser_cpu_seconds: int = Field(20, ge=1, le=300, description="CPU time of one parser on one document, seconds")
     worker_concurrency: int = Field(0, ge=0, le=256, description="Tasks at the same time; 0: what suits the queue")
     cache_dir: Path = Field(Path("storage/cache"), description="Where the local embedder's graph is kept once built")
+    probe_dir: Path | None = Field(
+        None, description="Folder for the files `alive` and `ready`, touched while that is so; none: no files"
+    )
+    stop_timeout_seconds: float = Field(
+        0, ge=0, le=3600, description="From SIGTERM until steps still running are put back, seconds; 0: never"
+    )
+
+    @field_validator("stop_timeout_seconds")
+    @classmethod
+    def _steps_may_hand_back(cls, value: float) -> float:
+        budget = STEP_BUDGET.total_seconds()
+        if 0 < value <= budget:
+            msg = f"must be 0 or more than {budget:g}, the time in which a step hands back by itself"
+            raise ValueError(msg)
+        return value
 
     @model_validator(mode="after")
     def _another_model_needs_a_name(self) -> Self:
@@ -135,10 +172,8 @@ class WorkerConfig(BaseConfig):
         return self
 
 
-class LocalConfig(BaseSettings):
+class LocalConfig(_Settings):
     """Settings of `ragline up`: where the embedded parts live. An address given from outside wins over one of them."""
-
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
 
     data_dir: Path = Field(Path("storage"), description="Everything the service keeps on a laptop")
     redis_port: int = Field(6380, ge=1, le=65535, description="Port of the embedded Valkey")
@@ -157,13 +192,17 @@ class LocalConfig(BaseSettings):
         return value.expanduser().absolute()
 
 
-def load_config(kind: type[ConfigT], env_file: Path | None = Path(".env")) -> ConfigT:
+def load_config(
+    kind: type[ConfigT], env_file: Path | None = Path(".env"), *, secrets_dir: Path = SECRETS_DIR
+) -> ConfigT:
     """Read the settings of one kind of process.
 
     Parameters
     ----------
     env_file
         Lower in rank than the environment. A key that no process knows is refused, so that a typo is not silent.
+    secrets_dir
+        Folder of files named after settings, in lower case; lower in rank than `env_file`. It need not exist.
 
     Raises
     ------
@@ -177,7 +216,11 @@ def load_config(kind: type[ConfigT], env_file: Path | None = Path(".env")) -> Co
             msg = f"{env_file} holds settings that do not exist: {', '.join(unknown)}"
             raise ConfigError(msg)
     try:
-        return kind(_env_file=env_file)
+        return kind(_env_file=env_file, _secrets_dir=secrets_dir if secrets_dir.is_dir() else None)
+    except SettingsError as error:
+        # Only secret files are read here that can fail to be: not text, or not for this user.
+        msg = f"{secrets_dir}: {error}: {type(error.__cause__).__name__}"
+        raise ConfigError(msg) from None
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, problem['loc'])).upper() or 'settings'}: {problem['msg']}"

@@ -1,6 +1,7 @@
 """Fixed numbers, each with its meaning, unit and reason. What differs between environments is in `config` instead."""
 
 from datetime import timedelta
+from pathlib import Path
 
 __all__ = [
     "BROKER_TIMEOUT_SECONDS",
@@ -23,6 +24,7 @@ __all__ = [
     "MAX_TRANSIENT_ATTEMPTS",
     "RETRY_BACKOFF",
     "RETRY_BACKOFF_LIMIT",
+    "SECRETS_DIR",
     "STEP_BUDGET",
     "SWEEP_INTERVAL",
     "TOKEN_FLUSH_INTERVAL",
@@ -33,6 +35,9 @@ __all__ = [
 
 DEFAULT_TENANT = "default"
 """The owner of everything while no API keys are in use."""
+
+SECRETS_DIR = Path("/run/secrets/ragline")
+"""Where a container finds secrets as files: they show in no process list, no `env` and no crash report."""
 
 LEASE = timedelta(seconds=20)
 """How long a claim holds without renewal. Lease + one sweep stays under the promised 30 s to re-dispatch."""

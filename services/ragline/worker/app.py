@@ -22,6 +22,8 @@ from ragline.worker.base import RaglineCelery
 from ragline.worker.context import ProcessContext
 from ragline.worker.factory import build_embedder
 from ragline.worker.pools import POOLS
+from ragline.worker.probes import ProbeFiles
+from ragline.worker.stopping import StopTimer
 
 __all__ = ["create_celery"]
 
@@ -42,7 +44,7 @@ def create_celery(config: WorkerConfig, queue: Queue, *, worker: str = "worker")
     worker
         Name of this worker in records and in Flower, such as ``rag@pod-1``.
     """
-    url = config.redis_url.get_secret_value()
+    url = config.redis_address
     app = RaglineCelery("ragline", broker=url, backend=url, include=[f"ragline.worker.tasks.{queue}"])
     app.conf.update(_settings(queue))
     _connect_signals(app, config, queue, worker)
@@ -52,6 +54,8 @@ def create_celery(config: WorkerConfig, queue: Queue, *, worker: str = "worker")
 def _settings(queue: Queue) -> dict[str, Any]:
     return {
         "accept_content": ["json"],
+        # An outage is waited out, however long: Celery's default is to end after a hundred tries.
+        "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
         "broker_transport_options": _transport_options(queue),
         "enable_utc": True,
@@ -107,6 +111,7 @@ def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, wor
     }
     for event, handler in handlers.items():
         event.connect(handler, weak=False)
+    signals.worker_shutting_down.connect(StopTimer(config.stop_timeout_seconds).shutting_down, weak=False)
     _connect_heartbeat(config, queue, worker)
     _connect_warming(app, queue)
 
@@ -122,17 +127,20 @@ def _share_memory(**_: object) -> None:
 
 def _connect_heartbeat(config: WorkerConfig, queue: Queue, worker: str) -> None:
     closed = threading.Event()
+    probes = ProbeFiles(config.probe_dir)
 
     def beat(context: ProcessContext) -> None:
         while True:
             try:
                 context.ledger.heartbeat(queue, worker)
+                probes.ready()
             except RagError as error:
                 logger.warning("heartbeat not sent", next="another try soon", **error.to_log())
             except Exception:
                 logger.exception("heartbeat not sent by a defect", next="another try soon")
             if closed.wait(HEARTBEAT_INTERVAL.total_seconds()):
                 break
+        probes.leave()
         try:
             context.ledger.leave(queue, worker)
         except RagError as error:

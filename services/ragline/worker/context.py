@@ -37,7 +37,7 @@ class ProcessContext:
         self.config = config
         self.worker = worker
         self._redis = redis.Redis.from_url(
-            config.redis_url.get_secret_value(),
+            config.redis_address,
             decode_responses=True,
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=2,

@@ -53,7 +53,7 @@ def build_vectors(context: ProcessContext) -> VectorStore:
 
 
 def _built_model(config: WorkerConfig) -> Path:
-    from ragline.pipeline.embedders.minilm_graph import ensure_graph  # noqa: PLC0415
+    from ragline.pipeline.embedders.minilm import ensure_graph  # noqa: PLC0415
 
     return ensure_graph(config.cache_dir)
 

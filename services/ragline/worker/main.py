@@ -9,6 +9,7 @@ from ragline.common.queues import Queue
 from ragline.stores.objects import ObjectStore
 from ragline.worker.app import create_celery
 from ragline.worker.pools import POOLS
+from ragline.worker.probes import ProbeFiles
 
 __all__ = ["main"]
 
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> int:
         config = load_config(WorkerConfig)
         # Celery swallows what its start-up signals raise, so a wrong address is found here.
         ObjectStore(config.object_store_url)
+        ProbeFiles(config.probe_dir).start()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -63,6 +63,14 @@ def test_a_store_of_the_users_own_is_used_and_not_started(plan_with: Planner) ->
         assert not any("s3cret" in word for word in part.argv)
 
 
+def test_a_password_needs_a_redis_of_the_users_own(plan_with: Planner) -> None:
+    plan = plan_with(REDIS_URL="redis://elsewhere:6379/0", REDIS_PASSWORD="s3/cret")
+    urls = {plan.redis_url, *(part.env["REDIS_URL"] for part in plan.parts if part.name != "chroma")}
+    assert urls == {"redis://:s3%2Fcret@elsewhere:6379/0"}
+    with pytest.raises(ConfigError, match="REDIS_PASSWORD needs REDIS_URL"):
+        plan_with(REDIS_URL="")
+
+
 def test_what_the_user_set_is_left_alone(plan_with: Planner, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("UPLOAD_ROOT=/srv/pdfs\nLOG_FORMAT=json\n")
     env = plan_with(CACHE_DIR="/srv/cache").parts[-1].env

@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kombu.utils.url import url_to_parts
 from pydantic import SecretStr, ValidationError
+from redis.connection import parse_url
 
 from ragline.common.config import ApiConfig, BaseConfig, ConfigError, LocalConfig, WorkerConfig, load_config
 
@@ -78,6 +80,84 @@ def test_empty_value_is_the_default(env_file: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("LOG_LEVEL", "")
     config = load_config(WorkerConfig)
     assert (config.openai_api_key, config.chunk_size, config.log_level) == (None, 1000, "INFO")
+
+
+def test_secret_files_rank_below_environment_and_env_file(
+    env_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name in ("openai_api_key", "redis_password", "api_keys", "llm_model"):
+        (secrets / name).write_text(f"{name} of a file\n")
+    (secrets / "of_another_program").write_text("ignored")
+    env_file.write_text("API_KEYS=of-env-file\nREDIS_PASSWORD=of-env-file\n")
+    monkeypatch.setenv("REDIS_PASSWORD", "of-environment")
+
+    worker = load_config(WorkerConfig, secrets_dir=secrets)
+
+    assert worker.openai_api_key == SecretStr("openai_api_key of a file")
+    assert worker.redis_password == SecretStr("of-environment")
+    assert worker.llm_model == "llm_model of a file"
+    assert load_config(ApiConfig, secrets_dir=secrets).api_keys == SecretStr("of-env-file")
+
+
+def test_empty_secret_file_is_none(tmp_path: Path) -> None:
+    for name in ("openai_api_key", "redis_password", "redis_url"):
+        (tmp_path / name).write_text("\n")
+    assert load_config(WorkerConfig, secrets_dir=tmp_path) == WorkerConfig()
+    (tmp_path / "embedder").write_text("openai")
+    with pytest.raises(ConfigError, match="EMBEDDER=openai needs OPENAI_API_KEY"):
+        load_config(WorkerConfig, secrets_dir=tmp_path)
+
+
+def test_secret_files_as_kubernetes_mounts_them(tmp_path: Path) -> None:
+    """Each file is a link into a folder that is exchanged as a whole."""
+    (tmp_path / "..2026").mkdir()
+    (tmp_path / "..2026" / "openai_api_key").write_text(SECRET)
+    (tmp_path / "..data").symlink_to("..2026")
+    (tmp_path / "openai_api_key").symlink_to("..data/openai_api_key")
+    assert load_config(WorkerConfig, secrets_dir=tmp_path).openai_api_key == SecretStr(SECRET)
+
+
+def test_secret_file_that_is_no_text_is_named_without_its_content(tmp_path: Path) -> None:
+    (tmp_path / "openai_api_key").write_bytes(b"sk-\xff\xfe")
+    with pytest.raises(ConfigError, match=r'field "openai_api_key" .*: UnicodeDecodeError\Z') as raised:
+        load_config(WorkerConfig, secrets_dir=tmp_path)
+    assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("url", "password", "expected"),
+    [
+        ("redis://host:1/2", None, (None, None)),
+        ("redis://host:1/2", "p@s:s/w?o#r%d \u00e9", (None, "p@s:s/w?o#r%d \u00e9")),
+        ("rediss://user@host:1/2", "pw", ("user", "pw")),
+        ("redis://user:@host:1/2", "pw", ("user", "pw")),
+        ("redis://user:own@host:1/2", "pw", ("user", "own")),
+        ("redis://:own@host:1/2", "pw", (None, "own")),
+    ],
+)
+def test_password_enters_the_address_unless_the_url_has_one(
+    url: str, password: str | None, expected: tuple[str | None, str | None]
+) -> None:
+    """As both clients read it: ours, and Celery's."""
+    config = ApiConfig(redis_url=SecretStr(url), redis_password=None if password is None else SecretStr(password))
+    ours = parse_url(config.redis_address)  # type: ignore[no-untyped-call]
+    assert (ours["host"], ours["port"], ours["db"]) == ("host", 1, 2)
+    assert (ours.get("username") or None, ours.get("password")) == expected
+    celerys = url_to_parts(config.redis_address)
+    assert (celerys.hostname, celerys.port, celerys.path) == ("host", 1, "2")
+    assert (celerys.username or None, celerys.password) == expected
+
+
+@pytest.mark.parametrize("seconds", ["1", "20", "-1", "nan"])
+def test_stop_timeout_leaves_a_step_its_budget(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STOP_TIMEOUT_SECONDS", seconds)
+    with pytest.raises(ConfigError, match=r"\ASTOP_TIMEOUT_SECONDS: [^\n]+\Z"):
+        load_config(WorkerConfig)
+    for allowed in (0, 20.5, 45):
+        monkeypatch.setenv("STOP_TIMEOUT_SECONDS", str(allowed))
+        assert load_config(WorkerConfig).stop_timeout_seconds == allowed
 
 
 def test_one_file_serves_all_processes(env_file: Path) -> None:
@@ -182,7 +262,12 @@ def test_auth_needs_keys(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    secrets = {"REDIS_URL": f"redis://:{SECRET}@host:6379/0", "API_KEYS": SECRET, "OPENAI_API_KEY": SECRET}
+    secrets = {
+        "REDIS_URL": f"redis://:{SECRET}@host:6379/0",
+        "REDIS_PASSWORD": SECRET,
+        "API_KEYS": SECRET,
+        "OPENAI_API_KEY": SECRET,
+    }
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
     for kind in KINDS:

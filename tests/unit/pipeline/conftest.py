@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ragline.pipeline.embedders.local import LocalEmbedder
-from ragline.pipeline.embedders.minilm_graph import ensure_graph
+from ragline.pipeline.embedders.minilm import ensure_graph
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 import asyncio
 
-from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse, Response
 
 from ragline.api.dependencies import Context
-from ragline.common.errors import DependencyError, InternalError, NotFound, RagError, TransientError, error_class
+from ragline.api.problems import problem_response, request_id
+from ragline.common.errors import InternalError, NotFound, RagError, TransientError, error_class
 
 __all__ = ["router"]
 
@@ -18,18 +19,24 @@ async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
 
-@router.get("/readyz", summary="The service can work", description="503 names what is missing.")
-async def readyz(context: Context) -> dict[str, str]:
+@router.get(
+    "/readyz",
+    summary="The service can work",
+    description="503 names what is missing.",
+    response_model=dict[str, str],
+)
+async def readyz(request: Request, context: Context) -> dict[str, str] | Response:
     checks = (context.ledger.ping(), context.objects.ping(), context.ping_chroma())
     outcomes = await asyncio.gather(*checks, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, BaseException) and not isinstance(outcome, RagError):
             raise outcome
     missing = [outcome for outcome in outcomes if isinstance(outcome, RagError)]
+    context.note_readiness(missing)
     if missing:
-        reasons = [outcome.reason for outcome in missing if isinstance(outcome, DependencyError) and outcome.reason]
         details = "; ".join(outcome.detail for outcome in missing)
-        raise TransientError("ragline", "readiness", details, reason="; ".join(reasons))
+        # Answered here: what is raised is logged, and a probe asks every few seconds.
+        return problem_response(TransientError("ragline", "readiness", details), request_id(request))
     return {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
 
 

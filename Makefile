@@ -32,7 +32,7 @@ timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$((
 	images keys update-deps clean
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z][a-z -]*:.*## / \
+	@awk -F ':.*## ' '/^[a-z][a-z0-9 -]*:.*## / \
 		{ n = split($$1, names, " "); for (i = 1; i <= n; i++) printf "  %-19s %s\n", names[i], $$2 }' Makefile
 
 quickstart: $(LAPTOP) ## Install, start everything, ask the sample documents a question (EXIT=1: then stop)
@@ -105,12 +105,13 @@ images: ## Build the images of the API and the workers (BASE_IMAGE, REGISTRY, TA
 	@for role in api worker; do \
 		$(DOCKER) build $(DOCKER_BUILD_FLAGS) $(IMAGE_ARGS) -f Dockerfile.$$role -t $(IMAGE_PREFIX)/$$role:$(TAG) . || exit 1; \
 	done
-	@size() { $(DOCKER) image inspect --format '{{.Size}}' "$$1"; }; base=$$(size $(BASE_IMAGE)); \
+	@size() { $(DOCKER) image inspect --format '{{.Size}}' "$$1"; }; \
+	base=$$(size $(BASE_IMAGE) 2>/dev/null || { $(DOCKER) pull --quiet $(BASE_IMAGE) >/dev/null && size $(BASE_IMAGE); }) || exit 1; \
 	for role in api worker; do \
 		echo "$(IMAGE_PREFIX)/$$role:$(TAG): $$((($$(size $(IMAGE_PREFIX)/$$role:$(TAG)) - base) / 1000000)) MB over $(BASE_IMAGE)"; \
 	done
 
-e2e: $(DEV) ## Run the tests on a real cluster: KUBE_CONTEXT, kind's current one, or a new one (ROWS="a or b", E2E_RESULTS=1)
+e2e: $(DEV) ## Run the end-to-end tests on a cluster (KUBE_CONTEXT, ROWS="test_a_ or test_b_", E2E_RESULTS=1)
 	$(call timed,end-to-end tests,DOCKER=$(DOCKER) $(BIN)/python -m pytest e2e -s -p no:randomly $(if $(ROWS),-k "$(ROWS)"))
 
 keys: ## Print fresh random keys for API_KEYS

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 import httpx2
-import redis.asyncio
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,10 +17,14 @@ from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
 from ragline.common.errors import DependencyError, RagError, TransientError
 from ragline.stores.ledger.accepting import AcceptLedger
 from ragline.stores.objects import ObjectStore
+from ragline.stores.redis_connection import async_redis_client
 
 __all__ = ["ApiContext"]
 
 logger = structlog.get_logger(__name__)
+
+_FAILURES_PER_LINE = 60
+"""An outage is told at its beginning and once a minute."""
 
 
 class ApiContext:
@@ -29,8 +32,8 @@ class ApiContext:
 
     def __init__(self, config: ApiConfig) -> None:
         self.config = config
-        self._redis = redis.asyncio.Redis.from_url(
-            config.redis_address,
+        self._redis = async_redis_client(
+            config.redis_server,
             decode_responses=True,
             socket_timeout=BROKER_TIMEOUT_SECONDS - 0.5,
             socket_connect_timeout=1,
@@ -87,18 +90,26 @@ class ApiContext:
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
 
     async def _sweep_for_ever(self) -> None:
+        failures = 0
         while True:
             await asyncio.sleep(SWEEP_INTERVAL.total_seconds())
             try:
-                expired, due, vanished = await self.ledger.sweep()
-                await self.ledger.queue_cleaning()
+                await self._sweep()
             except RagError as error:
-                logger.warning("sweep failed", next="another try in a second", **error.to_log())
-                continue
+                if failures % _FAILURES_PER_LINE == 0:
+                    logger.warning("sweep failed", next="another try every second", **error.to_log())
+                failures += 1
             except Exception:
                 logger.exception("sweep failed by a defect", next="another try in a second")
-                continue
-            if expired or vanished:
-                logger.warning("work queued again", expired_leases=expired, vanished_messages=vanished)
-            elif due:
-                logger.info("retries queued", jobs=due)
+            else:
+                if failures:
+                    logger.info("sweeping again", failures=failures)
+                failures = 0
+
+    async def _sweep(self) -> None:
+        expired, due, vanished = await self.ledger.sweep()
+        await self.ledger.queue_cleaning()
+        if expired or vanished:
+            logger.warning("work queued again", expired_leases=expired, vanished_messages=vanished)
+        elif due:
+            logger.info("retries queued", jobs=due)

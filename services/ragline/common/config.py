@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ragline.common.constants import MAX_TOP_K, SECRETS_DIR, STEP_BUDGET
 from ragline.common.identifiers import embedding_space
+from ragline.common.redis_address import RedisAddress
 
 __all__ = ["ApiConfig", "BaseConfig", "ConfigError", "LocalConfig", "WorkerConfig", "load_config"]
 
@@ -41,9 +42,12 @@ class BaseConfig(_Settings):
     """What every process needs to know."""
 
     redis_url: SecretStr = Field(
-        SecretStr("redis://localhost:6379/0"), description="Broker and ledger; may hold a password"
+        SecretStr("redis://localhost:6379/0"),
+        description="Broker and ledger; may hold a password; behind Sentinels sentinel://host:port,host:port/0",
     )
     redis_password: SecretStr | None = Field(None, description="Password of Redis, when REDIS_URL names none")
+    redis_sentinel_master: str = Field("", description="Name of the master, when REDIS_URL names Sentinels")
+    redis_sentinel_password: SecretStr | None = Field(None, description="Password of the Sentinels themselves")
     object_store_url: str = Field(
         "file:///app/storage/objects",
         description="Originals and manifests: file:// folder, s3://, gs:// or az:// bucket",
@@ -73,9 +77,14 @@ class BaseConfig(_Settings):
             raise ValueError(msg)
         return self
 
+    @model_validator(mode="after")
+    def _redis_can_be_found(self) -> Self:
+        _ = self.redis_server
+        return self
+
     @property
     def redis_address(self) -> str:
-        """What clients of Redis connect to: a secret, for it holds the password."""
+        """The address of Redis with the password in it."""
         url = self.redis_url.get_secret_value()
         parts = urlsplit(url)
         if self.redis_password is None or parts.password:
@@ -83,6 +92,16 @@ class BaseConfig(_Settings):
         user, _, host = parts.netloc.rpartition("@")
         password = quote(self.redis_password.get_secret_value(), safe="")
         return parts._replace(netloc=f"{user.removesuffix(':')}:{password}@{host}").geturl()
+
+    @property
+    def redis_server(self) -> RedisAddress:
+        """What clients of Redis connect to."""
+        secret = self.redis_sentinel_password
+        return RedisAddress(
+            url=self.redis_address,
+            master=self.redis_sentinel_master,
+            sentinel_password=None if secret is None else secret.get_secret_value(),
+        )
 
     @property
     def embedding_model_name(self) -> str:
@@ -111,6 +130,9 @@ class ApiConfig(BaseConfig):
     api_keys: SecretStr = Field(SecretStr(""), description="Accepted keys, separated by commas")
     enable_auth: bool = Field(default=False, description="Demand an API key")
     query_timeout_seconds: float = Field(60, gt=0, le=600, description="Longest wait of a synchronous query, seconds")
+    drain_seconds: float = Field(
+        70, ge=1, le=3600, description="How long open requests and streams may go on after the order to stop, seconds"
+    )
 
     @model_validator(mode="after")
     def _auth_needs_keys(self) -> Self:

@@ -18,8 +18,10 @@ from ragline.common.errors import RagError
 from ragline.common.logging import configure_logging
 from ragline.common.queues import Queue
 from ragline.stores.ledger.keys import unacked_index_key, unacked_key, unacked_mutex_key
+from ragline.stores.redis_connection import celery_connection
 from ragline.worker.base import RaglineCelery
 from ragline.worker.context import ProcessContext
+from ragline.worker.discretion import DiscreetAMQP
 from ragline.worker.factory import build_embedder
 from ragline.worker.pools import POOLS
 from ragline.worker.probes import ProbeFiles
@@ -44,20 +46,19 @@ def create_celery(config: WorkerConfig, queue: Queue, *, worker: str = "worker")
     worker
         Name of this worker in records and in Flower, such as ``rag@pod-1``.
     """
-    url = config.redis_address
-    app = RaglineCelery("ragline", broker=url, backend=url, include=[f"ragline.worker.tasks.{queue}"])
-    app.conf.update(_settings(queue))
+    app = RaglineCelery("ragline", amqp=DiscreetAMQP, include=[f"ragline.worker.tasks.{queue}"])
+    app.conf.update(_settings(config, queue))
     _connect_signals(app, config, queue, worker)
     return app
 
 
-def _settings(queue: Queue) -> dict[str, Any]:
+def _settings(config: WorkerConfig, queue: Queue) -> dict[str, Any]:
     return {
+        **celery_connection(config.redis_server, _transport_options(queue)),
         "accept_content": ["json"],
         # An outage is waited out, however long: Celery's default is to end after a hundred tries.
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
-        "broker_transport_options": _transport_options(queue),
         "enable_utc": True,
         "result_expires": _CANVAS_RESULT_SECONDS,
         "task_acks_late": True,
@@ -79,6 +80,8 @@ def _transport_options(queue: Queue) -> dict[str, Any]:
     # One set of keys per queue: the length of its unacked hash is the queue's work in flight. Publishers use none.
     return {
         "visibility_timeout": VISIBILITY_TIMEOUT.total_seconds(),
+        # What a dead worker held keeps its queue awake until it is put back: look every 10 s, not every 100 s.
+        "unacked_restore_throttle": 1,
         "unacked_key": unacked_key(queue),
         "unacked_index_key": unacked_index_key(queue),
         "unacked_mutex_key": unacked_mutex_key(queue),

@@ -72,12 +72,15 @@ class StepTask(Task):
         Raises
         ------
         Reject
-            The message is of a newer release: it goes back to its queue.
+            The message goes back to its queue: it is of a newer release, or this worker takes no more work.
         """
         if raw.get("v") != MESSAGE_VERSION:
             logger.warning("message of another release put back", version=raw.get("v"))
             time.sleep(_PUT_BACK_PAUSE_SECONDS)
             raise Reject(reason="unknown message version", requeue=True)
+        if self.context.stopping.is_set():
+            # Between the order to stop and the end of consuming one more message may come.
+            raise Reject(reason="the worker stops", requeue=True)
         message = StepMessage.model_validate(raw)
         claim = self.context.ledger.claim(
             message, self.context.worker, lease=lease, max_attempts=_max_attempts(message.step)

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -12,6 +11,7 @@ from ragline.common.config import WorkerConfig
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
 from ragline.stores.objects import ObjectStore
+from ragline.stores.redis_connection import redis_client
 from ragline.worker.leases import LeaseKeeper, StopSignal
 
 __all__ = ["ProcessContext"]
@@ -36,8 +36,9 @@ class ProcessContext:
     def __init__(self, config: WorkerConfig, *, worker: str, stopping: StopSignal) -> None:
         self.config = config
         self.worker = worker
-        self._redis = redis.Redis.from_url(
-            config.redis_address,
+        self.stopping = stopping
+        self._redis = redis_client(
+            config.redis_server,
             decode_responses=True,
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=2,

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from runpy import run_module
 
 import pytest
 
@@ -69,6 +70,23 @@ def test_a_password_needs_a_redis_of_the_users_own(plan_with: Planner) -> None:
     assert urls == {"redis://:s3%2Fcret@elsewhere:6379/0"}
     with pytest.raises(ConfigError, match="REDIS_PASSWORD needs REDIS_URL"):
         plan_with(REDIS_URL="")
+
+
+def test_a_redis_behind_sentinels_is_used_and_not_started(plan_with: Planner) -> None:
+    plan = plan_with(REDIS_URL="sentinel://one:1,two:2/0", REDIS_SENTINEL_MASTER="m", REDIS_PASSWORD="pw", flower=True)
+    assert "valkey" not in [part.name for part in plan.parts]
+    assert {part.env["REDIS_URL"] for part in plan.parts if part.name != "chroma"} == {"sentinel://:pw@one:1,two:2/0"}
+
+
+def test_flower_is_told_the_broker_by_the_settings_of_all(plan_with: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = plan_with(REDIS_URL="sentinel://one:1,two:2/0", REDIS_SENTINEL_MASTER="m", REDIS_PASSWORD="pw", flower=True)
+    flower = plan.parts[-1]
+    assert not any("pw" in word for word in flower.argv)
+    for name, value in flower.env.items():
+        monkeypatch.setenv(name, value)
+    settings = run_module(flower.env["CELERY_CONFIG_MODULE"])
+    assert settings["broker_url"] == "sentinel://:pw@one:1/0;sentinel://:pw@two:2/0"
+    assert settings["broker_transport_options"]["master_name"] == "m"
 
 
 def test_what_the_user_set_is_left_alone(plan_with: Planner, tmp_path: Path) -> None:

@@ -150,6 +150,26 @@ def test_password_enters_the_address_unless_the_url_has_one(
     assert (celerys.username or None, celerys.password) == expected
 
 
+def test_sentinels_are_named_with_their_master_and_both_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REDIS_URL", "sentinel://one:1,two:2/3")
+    with pytest.raises(ConfigError, match="needs REDIS_SENTINEL_MASTER, the name of the master"):
+        load_config(ApiConfig)
+    monkeypatch.setenv("REDIS_SENTINEL_MASTER", "ours")
+    monkeypatch.setenv("REDIS_PASSWORD", "p@s,s;w/o#r%d \u00e9")
+    monkeypatch.setenv("REDIS_SENTINEL_PASSWORD", SECRET)
+    server = load_config(ApiConfig).redis_server
+    assert (server.sentinels, server.master) == ((("one", 1), ("two", 2)), "ours")
+    assert (server.password, server.database, server.sentinel_password) == ("p@s,s;w/o#r%d \u00e9", 3, SECRET)
+
+
+@pytest.mark.parametrize("name", ["REDIS_SENTINEL_MASTER", "REDIS_SENTINEL_PASSWORD"])
+def test_settings_of_sentinels_need_their_address(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, SECRET)
+    with pytest.raises(ConfigError, match="need a REDIS_URL that begins with sentinel://") as raised:
+        load_config(WorkerConfig)
+    assert SECRET not in str(raised.value)
+
+
 @pytest.mark.parametrize("seconds", ["1", "20", "-1", "nan"])
 def test_stop_timeout_leaves_a_step_its_budget(seconds: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STOP_TIMEOUT_SECONDS", seconds)

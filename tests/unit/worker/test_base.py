@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
+from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -83,11 +84,16 @@ def _nothing() -> None:
     """Body of the test's task; `run_step` is called by hand."""
 
 
-def _run(step: Step, run: Callable[[StepControl], StepOutcome], *, lose: bool = False) -> list[tuple[Any, ...]]:
+def _run(
+    step: Step, run: Callable[[StepControl], StepOutcome], *, lose: bool = False, stop: bool = False
+) -> list[tuple[Any, ...]]:
     ledger = NotedLedger(claimed=_claim(step), lose=lose)
     app = RaglineCelery("test", set_as_current=False)
-    context = SimpleNamespace(ledger=ledger, keeper=Keeper(), worker="w", part=lambda build: build(None))
-    app.context = cast("ProcessContext", context)
+    stopping = Event()
+    if stop:
+        stopping.set()
+    parts = {"ledger": ledger, "keeper": Keeper(), "part": lambda build: build(None)}
+    app.context = cast("ProcessContext", SimpleNamespace(worker="w", stopping=stopping, **parts))
     task = app.task(_nothing, base=StepTask, name="test_task")
     task.run_step({"v": 1, "job_id": "job_1", "step": step}, lambda _: SimpleNamespace(run=run))
     return ledger.reports
@@ -147,6 +153,13 @@ def test_a_message_of_a_newer_release_is_rejected_back_to_its_queue(monkeypatch:
 
     with pytest.raises(Reject) as rejected:
         StepTask().run_step({"v": 2}, lambda _: SimpleNamespace(run=lambda _: StepDone()))
+
+    assert rejected.value.requeue
+
+
+def test_a_worker_that_stops_claims_nothing_more() -> None:
+    with pytest.raises(Reject) as rejected:
+        _run(Step.INDEX, _raising(AssertionError("claimed")), stop=True)
 
     assert rejected.value.requeue
 

@@ -13,6 +13,7 @@ from ragline.cli.supervisor.ports import Port
 from ragline.cli.supervisor.probes import http_ok, redis_answers, worker_beats
 from ragline.common.config import ApiConfig, ConfigError, LocalConfig, WorkerConfig, load_config
 from ragline.common.queues import Queue
+from ragline.common.redis_address import RedisAddress
 
 __all__ = ["LaptopSettings", "Plan", "load_settings", "make_plan"]
 
@@ -90,7 +91,7 @@ def make_plan(settings: LaptopSettings, *, flower: bool) -> Plan:
         ports=_ports(local, api, flower=flower),
         data_dir=local.data_dir,
         api_url=plan.api_url,
-        redis_url=plan.redis_url,
+        redis_url=plan.redis.url,
         chroma_url=plan.chroma_url,
         flower_url=plan.flower_url if flower else None,
     )
@@ -112,7 +113,7 @@ class _Planner:
         self._local = settings.local
         self._settings = settings
         embedded = f"redis://{_LOCALHOST}:{settings.local.redis_port}/0"
-        self.redis_url = settings.api.redis_address if settings.local.redis_url else embedded
+        self.redis = settings.api.redis_server if settings.local.redis_url else RedisAddress(url=embedded)
         self.chroma_url = settings.local.chroma_url or f"http://{_LOCALHOST}:{settings.local.chroma_port}"
         host = settings.api.api_host
         # An address that means "all of mine" is none to connect to.
@@ -139,8 +140,7 @@ class _Planner:
         return Part(
             name="flower",
             argv=(sys.executable, "-m", "celery", "flower", *address, "--read-only"),
-            # By environment: arguments are for everybody to read, and the address may hold a password.
-            env={**self._environment(), "CELERY_BROKER_URL": self.redis_url},
+            env={**self._environment(), "CELERY_CONFIG_MODULE": "ragline.cli.supervisor.flower"},
             ready=http_ok(f"{self.flower_url}/healthcheck"),
             needs=self._broker_started(),
         )
@@ -159,7 +159,7 @@ class _Planner:
                 name=f"worker-{queue}",
                 argv=(sys.executable, "-m", "ragline.worker.main", queue),
                 env=self._environment(),
-                ready=worker_beats(self.redis_url, queue),
+                ready=worker_beats(self.redis, queue),
                 needs=self._broker_started(),
                 stop_signals=(signal.SIGTERM, signal.SIGQUIT),
             )
@@ -191,7 +191,7 @@ class _Planner:
         given = api.model_fields_set | worker.model_fields_set
         return {
             **dict(setting for field, setting in defaults.items() if field not in given),
-            "REDIS_URL": self.redis_url,
+            "REDIS_URL": self.redis.url,
             "CHROMA_URL": self.chroma_url,
             "OBJECT_STORE_URL": self._local.object_store_url or (data_dir / "objects").as_uri(),
             "API_PORT": str(api.api_port),
@@ -208,7 +208,7 @@ class _Planner:
         return Part(
             name="valkey",
             argv=(str(get_binary_path()), *address, "--dir", folder, *durable, "--loglevel", "notice"),
-            ready=redis_answers(self.redis_url),
+            ready=redis_answers(self.redis),
             stop_order=StopOrder.BROKER,
             shown=re.compile(r" # |rror"),
         )

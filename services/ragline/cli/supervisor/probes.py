@@ -11,7 +11,9 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ragline.common.queues import Queue
+from ragline.common.redis_address import RedisAddress
 from ragline.stores.ledger.keys import workers_key
+from ragline.stores.redis_connection import redis_client
 
 __all__ = ["http_ok", "redis_answers", "worker_beats"]
 
@@ -32,9 +34,9 @@ def http_ok(url: str) -> Callable[[], bool]:
     return probe
 
 
-def redis_answers(url: str) -> Callable[[], bool]:
+def redis_answers(address: RedisAddress) -> Callable[[], bool]:
     """Whether a Redis answers PING; while it loads its data it does not."""
-    client = _client(url)
+    client = _client(address)
 
     def probe() -> bool:
         with contextlib.suppress(redis.RedisError):
@@ -44,13 +46,13 @@ def redis_answers(url: str) -> Callable[[], bool]:
     return probe
 
 
-def worker_beats(url: str, queue: Queue) -> Callable[[], bool]:
+def worker_beats(address: RedisAddress, queue: Queue) -> Callable[[], bool]:
     """Whether a worker of this queue has said that it is alive since the first time this was asked.
 
     Asked of the ledger and not of ``GET /tasks/info``: that lists the workers of a service killed seconds ago too,
     and may want a key and count against a rate limit.
     """
-    client = _client(url)
+    client = _client(address)
     first_seen: float | None = None
 
     def probe() -> bool:
@@ -65,8 +67,12 @@ def worker_beats(url: str, queue: Queue) -> Callable[[], bool]:
     return probe
 
 
-def _client(url: str) -> redis.Redis:
+def _client(address: RedisAddress) -> redis.Redis:
     seconds = _PATIENCE.total_seconds()
-    return redis.Redis.from_url(
-        url, socket_timeout=seconds, socket_connect_timeout=seconds, retry=Retry(NoBackoff(), 0), decode_responses=True
+    return redis_client(
+        address,
+        socket_timeout=seconds,
+        socket_connect_timeout=seconds,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
     )

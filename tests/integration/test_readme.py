@@ -19,12 +19,12 @@ import httpx2
 import pytest
 
 from ragline.cli.supervisor.data_folder import running_service
+from tests.support.documented import blocks, commands, without_section
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 
-_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _START_SECONDS = 120
 _STOP_SECONDS = 60
 _COMMAND_SECONDS = 90
@@ -208,13 +208,11 @@ def way_to_run(command: str) -> Callable[[Reader, str], None] | None:
     return next((way for pattern, way in _WAYS.items() if re.fullmatch(pattern, command)), None)
 
 
-def commands(readme: str) -> list[str]:
-    """Every command of the shell blocks, with lines that go on put together."""
-    blocks = _FENCE.findall(readme)
-    assert {language for language, _ in blocks} <= {"", "bash"}, "a shell block is marked `bash`"
-    text = "\n".join(block for language, block in blocks if language == "bash")
-    lines = re.sub(r" *\\\n *", " ", text).splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+def commands_here() -> list[str]:
+    """The README's commands, without those for a cluster: e2e/test_documentation.py runs them."""
+    readme = without_section((ROOT / "README.md").read_text(), "On Kubernetes")
+    assert {language for language, _ in blocks(readme)} <= {"", "bash"}, "a shell block is marked `bash`"
+    return commands(readme)
 
 
 @pytest.fixture
@@ -240,7 +238,7 @@ def _missing_in_checkout() -> list[str]:
 
 
 def test_every_command_has_a_way_to_be_run() -> None:
-    found = commands((ROOT / "README.md").read_text())
+    found = commands_here()
 
     assert len(found) >= 15
     assert [command for command in found if way_to_run(command) is None] == []
@@ -262,6 +260,6 @@ def test_an_unknown_command_has_no_way_to_be_run(command: str) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_command_does_what_the_readme_says(reader: Reader) -> None:
-    for command in commands((ROOT / "README.md").read_text()):
+    for command in commands_here():
         print(command)  # noqa: T201 - where it was, should it fail
         reader.type_in(command)

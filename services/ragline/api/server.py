@@ -1,6 +1,7 @@
 """Entry point of the API in a container: ``python -m ragline.api.server``, gunicorn over uvicorn workers."""
 
 import sys
+from math import ceil
 from typing import Any, ClassVar
 
 from fastapi import FastAPI
@@ -16,8 +17,8 @@ from ragline.stores.objects import ObjectStore
 
 __all__ = ["ApiServer", "ApiWorker", "ServerLogger", "main"]
 
-_STREAM_SECONDS = 30
-"""How long an open stream may go on after SIGTERM: the longest usual answer. A client that is cut off resumes it."""
+_CLEAN_UP_SECONDS = 5
+"""gunicorn waits for that much longer than uvicorn, whose clean-up comes after the last request."""
 
 _KEEP_ALIVE_SECONDS = 95
 """Longer than proxies keep idle connections (Traefik: 90 s), so that none is closed just as they use it."""
@@ -30,8 +31,16 @@ class ApiWorker(UvicornWorker):
         "access_log": False,
         "http": "httptools",
         "loop": "uvloop",
-        "timeout_graceful_shutdown": _STREAM_SECONDS,
     }
+
+
+def _worker_class(drain_seconds: int) -> type[ApiWorker]:
+    # uvicorn-worker takes settings from its class alone.
+    return type(
+        "ApiWorker",
+        (ApiWorker,),
+        {"CONFIG_KWARGS": {**ApiWorker.CONFIG_KWARGS, "timeout_graceful_shutdown": drain_seconds}},
+    )
 
 
 class ServerLogger(Logger):
@@ -62,15 +71,16 @@ class ApiServer(BaseApplication):
     @override
     def load_config(self) -> None:
         host = self._config.api_host
+        # gunicorn counts whole seconds.
+        drain_seconds = ceil(self._config.drain_seconds)
         settings = {
             "bind": f"[{host}]:{self._config.api_port}" if ":" in host else f"{host}:{self._config.api_port}",
             "control_socket_disable": True,
-            # A few seconds more than uvicorn: its clean-up comes after the last stream.
-            "graceful_timeout": _STREAM_SECONDS + 5,
+            "graceful_timeout": drain_seconds + _CLEAN_UP_SECONDS,
             "keepalive": _KEEP_ALIVE_SECONDS,
             "logger_class": ServerLogger,
             "proc_name": "ragline-api",
-            "worker_class": ApiWorker,
+            "worker_class": _worker_class(drain_seconds),
             # In memory: a worker that waits for a slow disk looks dead.
             "worker_tmp_dir": "/dev/shm",  # noqa: S108 - the file has no name there
             "workers": self._config.web_concurrency,

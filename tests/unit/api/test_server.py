@@ -12,10 +12,17 @@ def test_our_settings_reach_gunicorn(host: str, bind: str) -> None:
     assert (cfg.bind, cfg.workers, cfg.control_socket_disable) == ([bind], 3, True)
 
 
-def test_open_streams_end_before_gunicorn_loses_patience() -> None:
-    cfg = ApiServer(ApiConfig()).cfg
-    assert cfg.worker_class is ApiWorker
-    assert cfg.graceful_timeout > ApiWorker.CONFIG_KWARGS["timeout_graceful_shutdown"]
+@pytest.mark.parametrize(("given", "waits"), [(1, 1), (70, 70), (1.5, 2), (3600, 3600)])
+def test_open_requests_end_before_gunicorn_loses_patience(given: float, waits: int) -> None:
+    cfg = ApiServer(ApiConfig(drain_seconds=given)).cfg
+    assert issubclass(cfg.worker_class, ApiWorker)
+    expected = {**ApiWorker.CONFIG_KWARGS, "timeout_graceful_shutdown": waits}
+    assert (cfg.worker_class.CONFIG_KWARGS, cfg.graceful_timeout) == (expected, waits + 5)
+
+
+def test_a_synchronous_answer_is_waited_for() -> None:
+    config = ApiConfig()
+    assert config.drain_seconds > config.query_timeout_seconds
 
 
 @pytest.mark.parametrize(("name", "value"), [("CHUNK_SIZE", "1"), ("OBJECT_STORE_URL", "ftp://nowhere")])

@@ -14,6 +14,14 @@ OWN_LABELS = (
     "helm.sh/chart",
 )
 
+OWN_SECRETS = {
+    "auth": "auth",
+    "flower": "flower",
+    "objectStore": "object-store",
+    "openai": "openai",
+    "redis": "redis",
+}
+
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"redis": {"persistence": {"enabled": False}}}, "redis.persistence.enabled"),
     ({"redis": {"enabled": False}}, "redis.external.host"),
@@ -26,6 +34,16 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"objectStore": {"enabled": False}}, "objectStore.external.url"),
     ({"objectStore": {"external": {"url": "s3://x"}}}, "objectStore.external.url"),
     ({"auth": {"enabled": True}}, "auth.existingSecret"),
+    ({"auth": {"apiKeys": ["a-key-of-sixteen-characters"]}}, "auth.enabled=true"),
+    *(
+        (nested(f"{value}.existingSecret", f"ragline-{part}"), f"{value}.existingSecret must not be ragline-{part}")
+        for value, part in OWN_SECRETS.items()
+    ),
+    (
+        {"objectStore": {"enabled": False, "existingSecret": "x", "external": {"url": "s3://x"}}},
+        "objectStore.external.existingSecret",
+    ),
+    (nested("api.service.nodePort", 30800), "api.service.type"),
     ({"config": {"embedder": "openai"}}, "openai.existingSecret"),
     ({"config": {"embeddingModelDir": "/models/x"}}, "config.embeddingModel"),
     ({"config": {"chunkOverlap": 1000}}, "config.chunkOverlap"),

@@ -168,6 +168,8 @@ def _stage(key: str) -> dict[str, Any]:
 
 def _another(value: Value, stage: dict[str, Any]) -> object:
     """A value that is allowed and is not the one on that stage."""
+    if value.key.endswith(".persistence.size"):
+        return "3Gi"
     if value.key in SAMPLES or value.key.endswith(".digest"):
         return SAMPLES.get(value.key, "sha256:" + "1" * 64)
     now = reduce(lambda found, name: found.get(name, {}), value.path, stage) or value.default
@@ -185,7 +187,9 @@ def _another(value: Value, stage: dict[str, Any]) -> object:
 
 def _text(values: dict[str, Any]) -> str:
     # With these given, nothing is random.
-    given = {"redis": {"password": "given"}, "flower": {"password": "given"}, "objectStore": {"existingSecret": "ours"}}
+    given: dict[str, Any] = {"redis": {"password": "given"}, "flower": {"password": "given"}}
+    if values.get("objectStore", {}).get("enabled", True):
+        given["objectStore"] = {"existingSecret": "ours"}
     return render_text(merged(given, values), api_versions=ALL_APIS)
 
 

@@ -7,6 +7,7 @@ default document vectorstore rag
 
 {{- define "ragline.checks" -}}
 {{- include "ragline.checkStores" . -}}
+{{- include "ragline.checkSecrets" . -}}
 {{- include "ragline.checkSettings" . -}}
 {{- range include "ragline.routedQueues" . | splitList " " -}}
 {{- if not (hasKey $.Values.worker.queues .) -}}
@@ -44,6 +45,22 @@ default document vectorstore rag
 {{- end -}}
 {{- end -}}
 
+{{/* A Secret of the user's under the name of the chart's own would be deleted with that one. */}}
+{{- define "ragline.checkSecrets" -}}
+{{- range $value, $part := dict "auth" "auth" "openai" "openai" "redis" "redis" "objectStore" "object-store" "flower" "flower" -}}
+{{- $name := printf "%s-%s" (include "ragline.fullname" $) $part -}}
+{{- if eq (get $.Values $value).existingSecret $name -}}
+{{- fail (printf "%s.existingSecret must not be %s: that is the name of the Secret which the chart makes, and which an upgrade would then delete." $value $name) -}}
+{{- end -}}
+{{- end -}}
+{{- if and (not .Values.objectStore.enabled) .Values.objectStore.existingSecret -}}
+{{- fail "objectStore.existingSecret is for the chart's own server: set objectStore.external.existingSecret." -}}
+{{- end -}}
+{{- if and (not .Values.auth.enabled) (or .Values.auth.apiKeys .Values.auth.existingSecret) -}}
+{{- fail "There are API keys, but auth.enabled=false leaves the API open: set auth.enabled=true, or give no keys." -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "ragline.checkSettings" -}}
 {{- if and .Values.auth.enabled (not .Values.auth.apiKeys) (not .Values.auth.existingSecret) -}}
 {{- fail "auth.enabled=true needs auth.existingSecret or auth.apiKeys." -}}
@@ -53,6 +70,9 @@ default document vectorstore rag
 {{- end -}}
 {{- if and .Values.config.embeddingModelDir (not .Values.config.embeddingModel) -}}
 {{- fail "config.embeddingModelDir needs config.embeddingModel, the name of the model in that folder." -}}
+{{- end -}}
+{{- if and .Values.api.service.nodePort (eq .Values.api.service.type "ClusterIP") -}}
+{{- fail "api.service.nodePort needs api.service.type NodePort or LoadBalancer." -}}
 {{- end -}}
 {{- if ge (int .Values.config.chunkOverlap) (int .Values.config.chunkSize) -}}
 {{- fail "config.chunkOverlap must be smaller than config.chunkSize." -}}

@@ -24,7 +24,7 @@ __all__ = ["ApiContext"]
 logger = structlog.get_logger(__name__)
 
 _FAILURES_PER_LINE = 60
-"""An outage is told at its beginning and once a minute."""
+"""An outage is told at its beginning, when its reason changes, and once a minute."""
 
 
 class ApiContext:
@@ -91,20 +91,22 @@ class ApiContext:
 
     async def _sweep_for_ever(self) -> None:
         failures = 0
+        told: dict[str, str] = {}
         while True:
             await asyncio.sleep(SWEEP_INTERVAL.total_seconds())
             try:
                 await self._sweep()
             except RagError as error:
-                if failures % _FAILURES_PER_LINE == 0:
-                    logger.warning("sweep failed", next="another try every second", **error.to_log())
+                if told != error.to_log() or failures % _FAILURES_PER_LINE == 0:
+                    told = error.to_log()
+                    logger.warning("sweep failed", next="another try every second", **told)
                 failures += 1
             except Exception:
                 logger.exception("sweep failed by a defect", next="another try in a second")
             else:
                 if failures:
                     logger.info("sweeping again", failures=failures)
-                failures = 0
+                failures, told = 0, {}
 
     async def _sweep(self) -> None:
         expired, due, vanished = await self.ledger.sweep()

@@ -24,6 +24,8 @@ OWN_SECRETS = {
 
 IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"redis": {"persistence": {"enabled": False}}}, "redis.persistence.enabled"),
+    (nested("redis.maxMemory", "1gb"), "redis.maxMemory must be smaller"),
+    (nested("redis.resources.limits.memory", "512Mi"), "redis.maxMemory must be smaller"),
     ({"redis": {"enabled": False}}, "redis.external.host"),
     ({"redis": {"external": {"host": "x"}}}, "redis.external.host"),
     (nested("redis.external.sentinel.master", "x"), "redis.external.sentinel.addresses"),
@@ -88,6 +90,8 @@ def test_what_the_cluster_lacks_is_said(values: dict[str, Any], named: str) -> N
         {"config": {"embedder": "openai"}, "openai": {"existingSecret": "ours"}},
         {"config": {"embeddingModelDir": "/models/x", "embeddingModel": "x"}},
         {"config": {"chunkOverlap": 999}},
+        nested("redis.maxMemory", "1023mb"),
+        nested("redis.maxMemory", "900000kb"),
         {"worker": {"defaults": {"terminationGracePeriodSeconds": 31}}},
         {"api": {"terminationGracePeriodSeconds": 75}},
         {"commonLabels": {"app.kubernetes.io/part-of": "x", "app.kubernetes.io/name-of-ours": "x"}},

@@ -19,9 +19,25 @@ default document vectorstore rag
 {{- end -}}
 {{- end -}}
 
+{{/* Takes a quantity such as 1Gi, 512Mi, or Redis' 800mb. */}}
+{{- define "ragline.mebibytes" -}}
+{{- $number := regexFind "^[0-9]+" . | int64 -}}
+{{- if regexMatch "(Gi|gb)$" . -}}
+{{- mul $number 1024 -}}
+{{- else if hasSuffix "kb" . -}}
+{{- div $number 1024 -}}
+{{- else -}}
+{{- $number -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "ragline.checkStores" -}}
 {{- if and .Values.redis.enabled (not .Values.redis.persistence.enabled) -}}
 {{- fail "redis.persistence.enabled=false would lose the ledger with its pod: keep the volume, or set redis.enabled=false and redis.external.host." -}}
+{{- end -}}
+{{- $limit := dig "limits" "memory" "" .Values.redis.resources | toString -}}
+{{- if and .Values.redis.enabled (regexMatch "^[0-9]+(Mi|Gi)$" $limit) (ge (include "ragline.mebibytes" .Values.redis.maxMemory | int) (include "ragline.mebibytes" $limit | int)) -}}
+{{- fail "redis.maxMemory must be smaller than redis.resources.limits.memory: at the limit the server would be killed, again at each start." -}}
 {{- end -}}
 {{- $external := .Values.redis.external -}}
 {{- $chosen := without (list .Values.redis.enabled (not (empty $external.host)) (not (empty $external.sentinel.addresses))) false -}}

@@ -10,7 +10,7 @@ import pytest
 from e2e.support.cluster import kind_name
 from e2e.support.figures import Figures
 from e2e.support.release import Release, namespace
-from tests.support.documented import blocks, commands, section
+from tests.support.documented import blocks, commands, section, typed_in
 
 _ROOT = Path(__file__).resolve().parents[1]
 _GUIDES = ("production-deployment", "queue-system-guide", "troubleshooting")
@@ -33,20 +33,9 @@ class Shell:
     def run(self, text: str) -> str:
         """What a command or a block of them printed; it has to end well."""
         print(f"$ {text.strip()}")
-        ended = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", text],
-            cwd=_ROOT,
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-            text=True,
-        )
-        print(ended.stdout)
-        assert ended.returncode == 0, f"{text}\n{ended.stdout}"
-        return ended.stdout
+        said = typed_in(text, folder=_ROOT, env=self._env, timeout_seconds=_COMMAND_SECONDS)
+        print(said)
+        return said
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import httpx2
 import pytest
 
 from ragline.cli.supervisor.data_folder import running_service
-from tests.support.documented import blocks, commands, without_section
+from tests.support.documented import blocks, commands, typed_in, without_section
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
 
@@ -127,22 +127,11 @@ class Reader:
         # `-w` adds the status as a last line.
         text = command.replace("localhost:8000", self._api).replace("curl -sS", "curl -sS -w '\\n%{http_code}'")
         text = re.sub(r"(?<![\w/.-])storage/", f"{self._data_dir}/", text)
-        ended = subprocess.run(
-            ["bash", "-euc", text],
-            cwd=ROOT,
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_COMMAND_SECONDS,
-            check=False,
-            text=True,
-        )
-        assert ended.returncode == 0, f"{command}\n{ended.stdout}"
+        said = typed_in(text, folder=ROOT, env=self._env, timeout_seconds=_COMMAND_SECONDS)
         for pattern in (pattern for called, pattern in _SAYS.items() if re.search(called, command)):
-            assert re.search(pattern, ended.stdout), f"{command}\n{ended.stdout}"
+            assert re.search(pattern, said), f"{command}\n{said}"
         if command.startswith("curl"):
-            self._finish(json.loads(ended.stdout.rpartition("\n")[0]))
+            self._finish(json.loads(said.rpartition("\n")[0]))
 
     def make_env(self, command: str) -> None:
         """In a copy, since it would change the checkout."""

@@ -1,8 +1,11 @@
 """Shell commands of a page, as a reader finds them."""
 
 import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
 
-__all__ = ["blocks", "commands", "section", "without_section"]
+__all__ = ["blocks", "commands", "section", "typed_in", "without_section"]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -24,6 +27,23 @@ def section(page: str, title: str) -> str:
     found = _section(title).search(page)
     assert found, f"there is no section {title}"
     return found[0]
+
+
+def typed_in(text: str, *, folder: Path, env: Mapping[str, str], timeout_seconds: float) -> str:
+    """What a command or a block of them printed; it has to end well."""
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", text],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        timeout=timeout_seconds,
+        check=False,
+        text=True,
+    )
+    assert ended.returncode == 0, f"{text}\n{ended.stdout}"
+    return ended.stdout
 
 
 def without_section(page: str, title: str) -> str:

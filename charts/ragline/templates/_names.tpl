@@ -16,10 +16,15 @@
 {{- .Values.serviceAccount.name | default (ternary (include "ragline.fullname" .) "default" .Values.serviceAccount.create) -}}
 {{- end -}}
 
+{{/* Labels that all pods of the release share. */}}
+{{- define "ragline.releaseSelector" -}}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+{{- end -}}
+
 {{/* Labels of one component's selector. Takes a dict: root, component. */}}
 {{- define "ragline.selector" -}}
-app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | quote }}
-app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
+{{ include "ragline.releaseSelector" .root }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

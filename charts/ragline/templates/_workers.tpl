@@ -11,6 +11,15 @@
 {{- $worker | toJson -}}
 {{- end -}}
 
+{{/* Components of all workers, as a JSON list. */}}
+{{- define "ragline.workerComponents" -}}
+{{- $workers := list -}}
+{{- range keys .Values.worker.queues | sortAlpha -}}
+{{- $workers = append $workers (printf "worker-%s" .) -}}
+{{- end -}}
+{{- $workers | toJson -}}
+{{- end -}}
+
 {{- define "ragline.hasKeda" -}}
 {{- if .Capabilities.APIVersions.Has "keda.sh/v1alpha1" -}}true{{- end -}}
 {{- end -}}

@@ -97,10 +97,10 @@ class ApiContext:
             try:
                 await self._sweep()
             except RagError as error:
-                if told != error.to_log() or failures % _FAILURES_PER_LINE == 0:
-                    told = error.to_log()
-                    logger.warning("sweep failed", next="another try every second", **told)
-                failures += 1
+                reason = error.to_log()
+                if reason != told or failures % _FAILURES_PER_LINE == 0:
+                    logger.warning("sweep failed", next="another try every second", **reason)
+                failures, told = failures + 1, reason
             except Exception:
                 logger.exception("sweep failed by a defect", next="another try in a second")
             else:

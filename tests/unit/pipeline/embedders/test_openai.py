@@ -13,7 +13,7 @@ import pytest
 from ragline.common.errors import DependencyError, ProtocolError, RejectedError, TransientError
 from ragline.pipeline.embedders.openai import OpenAIEmbedder
 from ragline.stores.protocols import Vectors
-from tests.support.openai_stub import OpenAIStub, Reply, openai_stub, vector_of
+from tests.support.openai_stub import OpenAIStub, Reply, vector_of
 from tests.support.waiting import wait_until
 
 KEY = "sk-Very-Secret-1234"
@@ -21,18 +21,6 @@ TEXT = "confidential: the merger is called Bluebird"
 LIMIT_SECONDS = 10
 
 Connect = Callable[..., OpenAIEmbedder]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIStub]:
-    with openai_stub() as running:
-        yield running
-
-
-@pytest.fixture
-def stub(server: OpenAIStub) -> OpenAIStub:
-    server.reset()
-    return server
 
 
 @pytest.fixture

@@ -1,5 +1,5 @@
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import Event
 
 import pytest
@@ -8,7 +8,7 @@ from ragline.common.errors import DependencyError, ProtocolError, RejectedError,
 from ragline.common.models import Answer, Passage
 from ragline.pipeline.generators.chat import ChatGenerator
 from ragline.pipeline.generators.prompts import NO_ANSWER_TEXT, NO_EVIDENCE
-from tests.support.openai_stub import OpenAIStub, Reply, openai_stub
+from tests.support.openai_stub import OpenAIStub, Reply
 from tests.support.passages import make_passage
 
 KEY = "sk-Very-Secret-1234"
@@ -25,18 +25,6 @@ PASSAGES = (LEAVE, CLAIMS)
 
 class Stop(Exception):
     pass
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[OpenAIStub]:
-    with openai_stub() as running:
-        yield running
-
-
-@pytest.fixture
-def stub(server: OpenAIStub) -> OpenAIStub:
-    server.reset()
-    return server
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every 4xx and 5xx as RFC 9457 problem details."""
 
 from http import HTTPStatus
+from math import ceil
 from typing import Any
 
 import structlog
@@ -17,7 +18,6 @@ from ragline.common.errors import (
     NotFound,
     RagError,
     RequestTimeout,
-    TransientError,
     Unauthorized,
 )
 
@@ -104,8 +104,8 @@ def problem_response(error: RagError, request_id: str, *, headers: dict[str, str
         # RFC 9110, section 15.5.9: the rest of the body would be read as the next request.
         sent["Connection"] = "close"
     if error.retryable:
-        asked = error.retry_after if isinstance(error, TransientError) else None
-        sent["Retry-After"] = str(max(1, round(asked.total_seconds())) if asked else _RETRY_AFTER_SECONDS)
+        asked = error.retry_after
+        sent["Retry-After"] = str(max(1, ceil(asked.total_seconds())) if asked else _RETRY_AFTER_SECONDS)
     return JSONResponse(content, error.status, sent, media_type=PROBLEM_MEDIA_TYPE)
 
 

@@ -69,6 +69,7 @@ class BaseConfig(_Settings):
     retrieval_top_k: int = Field(
         3, ge=1, le=MAX_TOP_K, description="Passages an answer rests on, unless asked otherwise"
     )
+    llm_model: str = Field("gpt-4o-mini", description="Chat model that writes answers")
 
     @model_validator(mode="after")
     def _overlap_below_size(self) -> Self:
@@ -127,19 +128,39 @@ class ApiConfig(BaseConfig):
     web_concurrency: int = Field(1, ge=1, le=64, description="Processes of the API in one container")
     upload_root: Path = Field(Path("storage/uploads"), description="The folder `pdf_path` is confined to")
     max_upload_bytes: int = Field(100 * 2**20, ge=1, description="Largest accepted upload, bytes")
-    api_keys: SecretStr = Field(SecretStr(""), description="Accepted keys, separated by commas")
+    api_keys: SecretStr = Field(
+        SecretStr(""), description="Accepted keys, separated by commas, beside those of `ragline keys`"
+    )
     enable_auth: bool = Field(default=False, description="Demand an API key")
+    rate_limit_general_per_minute: int = Field(
+        60, ge=0, description="Requests a key, or an address without one, may send in a minute; 0: no limit"
+    )
+    rate_limit_rag_per_minute: int = Field(20, ge=0, description="The same for questions and embeddings")
+    trusted_proxies: str = Field(
+        "", description="Addresses and networks of proxies whose X-Forwarded-For is believed, separated by commas"
+    )
+    cors_origins: str = Field(
+        "", description="Web origins whose pages may call the API, separated by commas; empty: none"
+    )
+    docs_ui: bool = Field(default=True, description="Serve the pages /docs and /redoc")
+    max_backlog: int = Field(100_000, ge=1, description="Most jobs that may wait on one queue")
+    max_backlog_per_tenant: int = Field(10_000, ge=1, description="Most jobs of one tenant that may wait on one queue")
+    max_streams: int = Field(1000, ge=1, description="Most open event streams of one API process")
+    max_streams_per_tenant: int = Field(
+        250, ge=1, description="Most open event streams of one tenant in one API process"
+    )
+    tenant_tokens_per_day: int = Field(
+        0, ge=0, description="Tokens of the chat model a tenant may use in a day (UTC); 0: no limit"
+    )
+    llm_models: str = Field("", description="Chat models that a query may name besides LLM_MODEL, separated by commas")
+    max_answer_tokens: int = Field(4096, ge=1, description="Most tokens of an answer that a query may ask for")
+    answer_cache_seconds: int = Field(
+        3600, ge=0, description="How long an answer is given again to the same question, seconds; 0: never"
+    )
     query_timeout_seconds: float = Field(60, gt=0, le=600, description="Longest wait of a synchronous query, seconds")
     drain_seconds: float = Field(
         70, ge=1, le=3600, description="How long open requests and streams may go on after the order to stop, seconds"
     )
-
-    @model_validator(mode="after")
-    def _auth_needs_keys(self) -> Self:
-        if self.enable_auth and not self.api_keys.get_secret_value().strip(" ,"):
-            msg = "ENABLE_AUTH=true needs API_KEYS"
-            raise ValueError(msg)
-        return self
 
 
 class WorkerConfig(BaseConfig):
@@ -154,7 +175,9 @@ class WorkerConfig(BaseConfig):
         None, description="Key of the chat and embedding models; none: extractive answers"
     )
     openai_base_url: str = Field("https://api.openai.com/v1", description="Any OpenAI-compatible address")
-    llm_model: str = Field("gpt-4o-mini", description="Chat model that writes answers")
+    prompt_template: Path | None = Field(
+        None, description="File with the chat model's system prompt; none: the built-in one"
+    )
     llm_timeout_seconds: float = Field(60, gt=0, le=600, description="Longest silence of a model, seconds")
     max_pages: int = Field(5000, ge=1, description="Most pages of one document")
     max_text_bytes: int = Field(50 * 2**20, ge=1, description="Most text of one document, UTF-8 bytes")

@@ -5,7 +5,9 @@
     RagError
       ClientError            the caller must change something; never alerts
         NotFound  Conflict  EmbeddingSpaceMismatch  InvalidRequest  DivisionByZero
-        EmptyUpload  MethodNotAllowed  RequestTimeout  Unauthorized
+        EmptyUpload  Forbidden  IdempotencyKeyReused  MethodNotAllowed  RequestTimeout  Unauthorized
+      RefusedForNow          the same request may pass later; says when
+        BacklogFull  BudgetExhausted  GenerationNotReached  Overloaded  RateLimited  TooManyStreams
       DependencyError        a part we rely on; carries its name and the operation
         TransientError       worth another try: timeout, refused, 429, 5xx
         RejectedError        no retry, the job fails: other 4xx of a model or store
@@ -26,6 +28,8 @@ from typing_extensions import override
 
 __all__ = [
     "AttemptsExhausted",
+    "BacklogFull",
+    "BudgetExhausted",
     "Cancelled",
     "ClientError",
     "Conflict",
@@ -35,6 +39,9 @@ __all__ = [
     "EmbeddingSpaceMismatch",
     "EmptyUpload",
     "Encrypted",
+    "Forbidden",
+    "GenerationNotReached",
+    "IdempotencyKeyReused",
     "InternalError",
     "InvalidRequest",
     "MalformedPdf",
@@ -42,16 +49,20 @@ __all__ = [
     "NoText",
     "NotFound",
     "OutcomeError",
+    "Overloaded",
     "ParserCrashed",
     "ParserTimeout",
     "ProtocolError",
     "Quarantined",
     "RagError",
+    "RateLimited",
+    "RefusedForNow",
     "RejectedError",
     "RequestTimeout",
     "Superseded",
     "TooLarge",
     "TooManyPages",
+    "TooManyStreams",
     "TransientError",
     "Unauthorized",
     "UnsupportedMediaType",
@@ -75,6 +86,8 @@ class RagError(Exception):
         Whether the same request or upload may succeed later without a change.
     alert
         Whether an operator should be told.
+    retry_after
+        How long to wait before another try, when that is known.
     """
 
     code: ClassVar[str] = "internal_error"
@@ -82,6 +95,7 @@ class RagError(Exception):
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
     alert: ClassVar[bool] = False
+    retry_after: timedelta | None = None
 
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
@@ -142,6 +156,56 @@ class Conflict(ClientError):
     code, title, status = "conflict", "The state of the resource does not allow this", 409
 
 
+class Forbidden(ClientError):
+    code, title, status = "forbidden", "The API key does not allow this", 403
+
+
+class IdempotencyKeyReused(ClientError):
+    code, title, status = "idempotency_key_reused", "The Idempotency-Key was used for another request", 422
+
+
+class RefusedForNow(RagError):
+    """The same request may pass later.
+
+    Parameters
+    ----------
+    retry_after
+        How long to wait before it can.
+    """
+
+    status = 429
+    retryable = True
+
+    def __init__(self, detail: str, retry_after: timedelta | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class BacklogFull(RefusedForNow):
+    code, title = "backlog_full", "Too much of your work is waiting already"
+
+
+class BudgetExhausted(RefusedForNow):
+    code, title = "budget_exhausted", "The tenant's tokens of this day are used up"
+
+
+class GenerationNotReached(RefusedForNow):
+    code, title, status = "generation_not_reached", "The collection has not reached that generation", 409
+
+
+class Overloaded(RefusedForNow):
+    code, title, status = "overloaded", "Too much work is waiting already", 503
+    alert = True
+
+
+class RateLimited(RefusedForNow):
+    code, title = "rate_limited", "Too many requests in a minute"
+
+
+class TooManyStreams(RefusedForNow):
+    code, title = "too_many_streams", "Too many streams are open"
+
+
 class EmbeddingSpaceMismatch(ClientError):
     """A collection was embedded with another model; vectors of two models cannot be compared."""
 
@@ -193,7 +257,6 @@ class TransientError(DependencyError):
     code, title, status = "dependency_unavailable", "A part of the service is not available", 503
     retryable = True
     alert = False
-    retry_after: timedelta | None = None
 
     def __init__(
         self, service: str, operation: str, detail: str, retry_after: timedelta | None = None, *, reason: str = ""

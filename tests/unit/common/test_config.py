@@ -271,16 +271,6 @@ def test_model_of_ones_own_needs_a_name(monkeypatch: pytest.MonkeyPatch) -> None
     assert load_config(WorkerConfig).embedding_space == "local/e5-small"
 
 
-@pytest.mark.parametrize("keys", ["", ",", " , "])
-def test_auth_needs_keys(keys: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ENABLE_AUTH", "true")
-    monkeypatch.setenv("API_KEYS", keys)
-    with pytest.raises(ConfigError, match="ENABLE_AUTH=true needs API_KEYS"):
-        load_config(ApiConfig)
-    monkeypatch.setenv("API_KEYS", "key-1,key-2")
-    assert load_config(ApiConfig).api_keys.get_secret_value() == "key-1,key-2"
-
-
 def test_secrets_are_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = {
         "REDIS_URL": f"redis://:{SECRET}@host:6379/0",

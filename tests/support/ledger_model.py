@@ -20,7 +20,10 @@ _WHILE = {
 
 @dataclass(kw_only=True)
 class JobModel:
-    """A job; `expired` and `due` say that its lease or delay is over, `committed` that its upload is visible."""
+    """A job; `expired` and `due` say that its lease or delay is over, `committed` that its upload is visible.
+
+    `promised` is the generation that will contain its upload.
+    """
 
     id: str
     kind: JobKind
@@ -39,6 +42,7 @@ class JobModel:
     expired: bool = False
     due: bool = False
     committed: bool = False
+    promised: int = 0
 
     def queue_again(self) -> None:
         """A message of it waits."""
@@ -68,6 +72,11 @@ class LedgerModel:
     jobs: dict[str, JobModel] = field(default_factory=dict)
     documents: dict[str, DocumentModel] = field(default_factory=dict)
     generation: int = 0
+    promised: int = 0
+
+    def pending(self) -> set[str]:
+        """Uploads that are neither visible nor at their end."""
+        return {job.id for job in self.jobs.values() if job.promised and not job.committed and not job.state.final}
 
     def named(self, name: str) -> DocumentModel | None:
         """The document that has the name now."""
@@ -108,7 +117,9 @@ class LedgerModel:
             document=document.id,
             version=document.accepted,
             content=content,
+            promised=max(self.promised, self.generation) + 1,
         )
+        self.promised = self.jobs[job_id].promised
 
     def upload_unchanged(self, name: str, *, job_id: str) -> None:
         """Accept an upload that needs no work."""
@@ -179,7 +190,8 @@ class LedgerModel:
     def commit(self, job_id: str) -> None:
         job = self.jobs[job_id]
         document = self.documents[job.document]
-        self.generation += not job.committed
+        if not job.committed:
+            self.generation = max(self.generation + 1, job.promised)
         job.committed = True
         document.version, document.state, document.chunks = job.version, DocumentState.INDEXED, CHUNKS[job.content]
 

@@ -1,12 +1,21 @@
 """All that a server holds of a ledger at one moment, and what must hold of it at every moment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.models import DocumentState
 from ragline.common.queues import JobKind, Queue
-from ragline.stores.ledger.keys import collection_key, document_key, documents_key, job_key, queued_key
+from ragline.stores.ledger import scripts
+from ragline.stores.ledger.keys import (
+    collection_key,
+    document_key,
+    documents_key,
+    held_key,
+    job_key,
+    pending_key,
+    queued_key,
+)
 from ragline.stores.ledger.records import document_record, job_record
 from tests.support.ledger import COLLECTION, Client, step_message
 from tests.support.ledger_model import LedgerModel
@@ -28,7 +37,10 @@ _GONE = {DocumentState.DELETING, DocumentState.DELETED}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """Rows as Redis holds them; `queued` are scores by queue and job, `messages` job ids, the next one first."""
+    """Rows as Redis holds them; `queued` are scores by queue and job, `messages` job ids, the next one first.
+
+    `held` are the jobs that wait for a place on a queue, `own` those of the one tenant that have one.
+    """
 
     jobs: Mapping[str, Mapping[str, str]]
     documents: Mapping[str, Mapping[str, str]]
@@ -38,6 +50,9 @@ class Snapshot:
     delayed: Mapping[str, float]
     queued: Mapping[Queue, Mapping[str, float]]
     messages: Mapping[Queue, list[str]]
+    held: Mapping[Queue, frozenset[str]]
+    own: Mapping[Queue, frozenset[str]]
+    pending: frozenset[str]
 
     @property
     def filled(self) -> list[Queue]:
@@ -61,6 +76,10 @@ def take_snapshot(client: Client, model: LedgerModel) -> Snapshot:
         pipe.zrange(key, 0, -1, withscores=True)
     for queue in Queue:
         pipe.lrange(queue, 0, -1)
+    for name_of in (held_key, _own_held_key, _own_queued_key):
+        for queue in Queue:
+            pipe.zrange(name_of(queue), 0, -1)
+    pipe.zrange(pending_key(DEFAULT_TENANT, COLLECTION), 0, -1)
     answers = iter(pipe.execute())
     return Snapshot(
         jobs={job_id: next(answers) for job_id in model.jobs},
@@ -71,6 +90,9 @@ def take_snapshot(client: Client, model: LedgerModel) -> Snapshot:
         delayed=dict(next(answers)),
         queued={queue: dict(next(answers)) for queue in Queue},
         messages={queue: [step_message(raw).job_id for raw in reversed(next(answers))] for queue in Queue},
+        held=_held(answers),
+        own={queue: frozenset(next(answers)) for queue in Queue},
+        pending=frozenset(next(answers)),
     )
 
 
@@ -79,6 +101,7 @@ def check_against(model: LedgerModel, seen: Snapshot) -> None:
     _check_jobs(model, seen)
     _check_indexes(seen)
     _check_documents(model, seen)
+    assert seen.pending == model.pending()
     chunks = sum(int(row["chunks"]) for row in seen.documents.values())
     if seen.collection:
         assert (int(seen.collection["chunks"]), int(seen.collection["generation"])) == (chunks, model.generation)
@@ -104,6 +127,21 @@ def check_sweep(before: Snapshot, now: Snapshot) -> None:
             assert now.queued[queue][job_id] == before.queued[queue][job_id]
 
 
+def _own_held_key(queue: Queue) -> str:
+    return f"{held_key(queue)}:{DEFAULT_TENANT}"
+
+
+def _own_queued_key(queue: Queue) -> str:
+    return f"{queued_key(queue)}:{DEFAULT_TENANT}"
+
+
+def _held(answers: Iterator[list[str]]) -> dict[Queue, frozenset[str]]:
+    """All held jobs, which are those of the one tenant."""
+    held = {queue: frozenset(next(answers)) for queue in Queue}
+    assert held == {queue: frozenset(next(answers)) for queue in Queue}
+    return held
+
+
 def _check_jobs(model: LedgerModel, seen: Snapshot) -> None:
     for job_id, row in seen.jobs.items():
         job, expected = job_record(row), model.jobs[job_id]
@@ -123,7 +161,12 @@ def _check_indexes(seen: Snapshot) -> None:
         waiting = {
             job_id for job_id, row in seen.jobs.items() if row["step_state"] == "queued" and row["queue"] == queue
         }
-        assert seen.queued[queue].keys() == waiting
+        assert seen.queued[queue].keys() | seen.held[queue] == waiting
+        assert not seen.queued[queue].keys() & seen.held[queue]
+        assert seen.own[queue] == seen.queued[queue].keys()
+        # Work is held back only while the tenant has its whole share on the queue.
+        share = vars(scripts)["TENANT_SHARE"]
+        assert len(seen.own[queue]) == share if seen.held[queue] else len(seen.own[queue]) <= share
     for row in seen.jobs.values():
         assert (row["step_state"] == "done") == (row["state"] in _FINAL)
 

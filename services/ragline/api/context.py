@@ -11,11 +11,12 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ragline.api.questions import QuestionSubmission
+from ragline.api.streaming import OpenStreams
 from ragline.api.submissions import DocumentSubmission
 from ragline.common.config import ApiConfig
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
 from ragline.common.errors import DependencyError, RagError, TransientError
-from ragline.stores.ledger.accepting import AcceptLedger
+from ragline.stores.ledger.accepting import AcceptLedger, Bounds
 from ragline.stores.objects import ObjectStore
 from ragline.stores.redis_connection import async_redis_client
 
@@ -41,7 +42,15 @@ class ApiContext:
             # A second try for an idle connection that turns out to be dead, none after a timeout: it has cost the wait.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
-        self.ledger = AcceptLedger(self._redis)
+        self.ledger = AcceptLedger(
+            self._redis,
+            Bounds(
+                max_backlog=config.max_backlog,
+                max_backlog_per_tenant=config.max_backlog_per_tenant,
+                tokens_per_day=config.tenant_tokens_per_day,
+            ),
+        )
+        self.streams = OpenStreams(limit=config.max_streams, limit_per_tenant=config.max_streams_per_tenant)
         self.objects = ObjectStore(config.object_store_url)
         self.questions = QuestionSubmission(ledger=self.ledger, config=config)
         self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)

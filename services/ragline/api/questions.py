@@ -1,11 +1,47 @@
-"""How a question is accepted; the original's endpoints and v1 share it."""
+"""How a question is accepted; all endpoints that ask share it."""
+
+import asyncio
+import hashlib
+import time
+import unicodedata
+from dataclasses import dataclass
+
+import orjson
 
 from ragline.common.config import ApiConfig
+from ragline.common.errors import GenerationNotReached, InvalidRequest
+from ragline.common.models import Submission
+from ragline.common.questions import Question
 from ragline.common.queues import JobKind
 from ragline.common.telemetry import TraceContext
-from ragline.stores.ledger.accepting import AcceptLedger, NewJob
+from ragline.stores.ledger.accepting import AcceptLedger, Idempotency, NewJob
 
-__all__ = ["QuestionSubmission"]
+__all__ = ["NewQuestion", "QuestionSubmission"]
+
+_GENERATION_WAIT_SECONDS = 30.0
+"""Longest wait for a generation: an upload of some pages becomes visible within it, and proxies still hold the line."""
+
+_GENERATION_LOOK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewQuestion:
+    """A question to one collection.
+
+    Attributes
+    ----------
+    min_generation
+        The collection must contain what was promised for this generation; is waited for.
+    fresh
+        No answer that was given before will do.
+    """
+
+    question: Question
+    tenant: str
+    collection: str
+    min_generation: int = 0
+    fresh: bool = False
+    idempotency: Idempotency | None = None
 
 
 class QuestionSubmission:
@@ -16,30 +52,76 @@ class QuestionSubmission:
     ledger
         Records them.
     config
-        The usual number of passages and the embedding space.
+        The embedding space, and which models and lengths a question may name.
+    wait_seconds
+        Longest wait for a generation.
     """
 
-    def __init__(self, *, ledger: AcceptLedger, config: ApiConfig) -> None:
+    def __init__(
+        self, *, ledger: AcceptLedger, config: ApiConfig, wait_seconds: float = _GENERATION_WAIT_SECONDS
+    ) -> None:
         self._ledger = ledger
-        self._config = config
+        self._space = config.embedding_space
+        self._keeps_answers = config.answer_cache_seconds > 0
+        self._max_tokens = config.max_answer_tokens
+        self._models = {config.llm_model, *filter(None, (name.strip() for name in config.llm_models.split(",")))}
+        self._wait_seconds = wait_seconds
 
-    async def submit(
-        self, *, tenant: str, collection: str, question: str, top_k: int | None, trace: TraceContext
-    ) -> str:
-        """Accept a question; answers the id of its job.
+    async def submit(self, new: NewQuestion, trace: TraceContext) -> Submission:
+        """Accept a question.
 
         Raises
         ------
+        InvalidRequest
+            The model or the length is not allowed.
         NotFound
             The tenant has no such collection.
         EmbeddingSpaceMismatch
             The collection was embedded with another model.
+        GenerationNotReached
+            The generation did not come in time, or never will.
+        BacklogFull, BudgetExhausted, IdempotencyKeyReused, Overloaded
+            Nothing was recorded.
         """
-        new = NewJob(
-            tenant=tenant,
+        question = new.question
+        self._check(question)
+        if new.min_generation:
+            await self._reached(new.tenant, new.collection, new.min_generation)
+        keeps = self._keeps_answers and not new.fresh and not question.temperature
+        job = NewJob(
+            tenant=new.tenant,
             kind=JobKind.QUERY,
-            params={"question": question, "top_k": top_k or self._config.retrieval_top_k},
-            collection=collection,
-            space=self._config.embedding_space,
+            params=question.to_params(),
+            collection=new.collection,
+            space=self._space,
+            answer_key=_answer_key(new.collection, question) if keeps else "",
+            idempotency=new.idempotency,
         )
-        return (await self._ledger.accept_job(new, trace)).job_id
+        return await self._ledger.accept_job(job, trace)
+
+    def _check(self, question: Question) -> None:
+        if question.model and question.model not in self._models:
+            allowed = ", ".join(sorted(self._models))
+            raise InvalidRequest(
+                f"There is no model of that name to ask; there is: {allowed}",
+                [{"pointer": "/body/model", "detail": f"One of: {allowed}"}],
+            )
+        if question.max_tokens is not None and question.max_tokens > self._max_tokens:
+            detail = f"At most {self._max_tokens}"
+            raise InvalidRequest(
+                f"An answer has at most {self._max_tokens} tokens", [{"pointer": "/body/max_tokens", "detail": detail}]
+            )
+
+    async def _reached(self, tenant: str, collection: str, generation: int) -> None:
+        deadline = time.monotonic() + self._wait_seconds
+        while not await self._ledger.has_generation(tenant, collection, generation):
+            if time.monotonic() > deadline:
+                raise GenerationNotReached(f"Uploads up to generation {generation} are still being worked on")
+            await asyncio.sleep(_GENERATION_LOOK_SECONDS)
+
+
+def _answer_key(collection: str, question: Question) -> str:
+    """Digest of everything that is asked. What else decides an answer (documents, models, prompt) is kept with it."""
+    words = " ".join(unicodedata.normalize("NFC", question.text).split())
+    asked = [collection, {**question.to_params(), "question": words}]
+    return hashlib.blake2b(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()

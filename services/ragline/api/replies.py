@@ -59,11 +59,8 @@ def collection_reply(record: CollectionRecord) -> CollectionReply:
     )
 
 
-def document_reply(
-    record: DocumentRecord, *, job: JobRecord | None = None, queues: Sequence[QueueStatus] = ()
-) -> DocumentReply:
-    """One document; with its job and the queues it also says why it waits and what happens next."""
-    workers = next((status.workers for status in queues if job and status.queue == job.queue), ())
+def document_reply(record: DocumentRecord, *, job: JobRecord | None = None) -> DocumentReply:
+    """One document; with its job it also says why it waits and what happens next."""
     return DocumentReply(
         id=record.id,
         name=record.name,
@@ -78,20 +75,15 @@ def document_reply(
         error=_error_reply(record.error),
         created_at=_moment(record.created_at),
         updated_at=_moment(record.updated_at),
-        job=job_reply(job, workers=workers) if job else None,
-        workers=list(workers),
+        metadata=dict(record.metadata),
+        job=job_reply(job) if job else None,
+        workers=list(job.workers or ()) if job else [],
         links={"self": f"/v1/documents/{record.id}", "job": f"/v1/jobs/{record.job_id}"},
     )
 
 
-def job_reply(record: JobRecord, *, workers: Sequence[str] | None = None) -> JobReply:
-    """One job.
-
-    Parameters
-    ----------
-    workers
-        Living workers of its queue, if they were looked up: a queue without any says so.
-    """
+def job_reply(record: JobRecord) -> JobReply:
+    """One job; when its queue has no worker, it says so."""
     links = {"self": f"/v1/jobs/{record.id}", "events": f"/v1/jobs/{record.id}/events"}
     if record.document_id:
         links["document"] = f"/v1/documents/{record.document_id}"
@@ -110,7 +102,8 @@ def job_reply(record: JobRecord, *, workers: Sequence[str] | None = None) -> Job
         collection=record.collection or None,
         error=_error_reply(record.error),
         result=record.result,
-        next=_next(record, workers),
+        generation=record.generation or None,
+        next=_next(record),
         trace_id=record.trace_id,
         request_id=record.request_id,
         created_at=_moment(record.created_at),
@@ -150,6 +143,7 @@ def submission_reply(submission: Submission) -> SubmissionReply:
         job_id=submission.job_id,
         document_id=submission.document_id,
         unchanged=submission.unchanged,
+        generation=submission.generation,
         status=submission.status,
         links=links,
     )
@@ -194,7 +188,7 @@ def _moment(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
 
 
-def _next(job: JobRecord, workers: Sequence[str] | None) -> str:
+def _next(job: JobRecord) -> str:
     if job.state.final:
         return "Nothing: the job has ended"
     if job.cancel_requested:
@@ -204,7 +198,7 @@ def _next(job: JobRecord, workers: Sequence[str] | None) -> str:
             return f"{job.worker} is working on step {job.step}"
         case "delayed":
             return f"Step {job.step} is tried again at {_moment(job.retry_at).isoformat(timespec='seconds')}"
-        case _ if workers is not None and not workers:
+        case _ if job.workers == ():
             return f"Queue {job.queue} has no worker: one has to wake up or be started"
         case _:
             return f"The next free worker of queue {job.queue} takes step {job.step}"

@@ -48,6 +48,9 @@ _TopK = Annotated[
 ]
 
 
+_Model = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
 class StrictModel(BaseModel):
     """A request body: unknown keys are refused, so that a typo is not silent."""
 
@@ -101,6 +104,29 @@ class OriginalQueryRequest(StrictModel):
 class QueryRequest(StrictModel):
     question: _Question = Field(examples=["How many weeks of parental leave are there?"])
     top_k: _TopK | None = Field(None, examples=[3])
+    filter: dict[str, Any] | None = Field(
+        None,
+        description=(
+            "Conditions on the metadata of documents, all of which must hold: a value, or an object of `eq`, `ne`, "
+            "`gt`, `gte`, `lt`, `lte`, `in`, `nin`, `exists`"
+        ),
+        examples=[{"department": "hr", "year": {"gte": 2024}}],
+    )
+    model: _Model | None = Field(None, description="Chat model; default: the service's", examples=["gpt-4o-mini"])
+    temperature: float | None = Field(
+        None, ge=0, le=2, allow_inf_nan=False, description="Of the chat model", examples=[0.2]
+    )
+    max_tokens: int | None = Field(
+        None, strict=True, ge=1, le=_MAX_NUMBER, description="Longest answer", examples=[300]
+    )
+    min_generation: int | None = Field(
+        None,
+        strict=True,
+        ge=0,
+        le=_MAX_NUMBER,
+        description="The `generation` of an upload that the answer must know of: waits for it, at most 30 s, else 409",
+        examples=[1],
+    )
 
 
 class TaskSubmitted(BaseModel):
@@ -162,6 +188,7 @@ class JobReply(BaseModel):
     worker: str = Field(description="Who works on it, or did last")
     document_id: str | None = None
     collection: str | None = None
+    generation: int | None = Field(None, description="Of an upload: the collection's generation that contains it")
     error: ErrorReply | None = Field(None, description="Why it failed, or why its last attempt did")
     result: Any = None
     next: str = Field(description="What happens next, in one sentence")
@@ -177,6 +204,9 @@ class SubmissionReply(BaseModel):
     job_id: str
     document_id: str | None = None
     unchanged: bool = Field(default=False, description="The same bytes are there already, or being worked on")
+    generation: int | None = Field(
+        None, description="Of an upload: the collection's generation that will contain it; see `min_generation`"
+    )
     status: str = Field("queued", description="succeeded when no work was needed", examples=["queued"])
     links: dict[str, str]
 
@@ -194,6 +224,7 @@ class DocumentReply(BaseModel):
     size_bytes: int
     pages: int
     chunks: int
+    metadata: dict[str, str | int | float | bool] = Field({}, description="What questions may filter by")
     error: ErrorReply | None = None
     created_at: datetime
     updated_at: datetime
@@ -219,6 +250,7 @@ class CollectionReply(BaseModel):
 
 class CollectionList(BaseModel):
     collections: list[CollectionReply]
+    next: str | None = Field(None, description="Address of the next page")
 
 
 class CitationReply(BaseModel):
@@ -238,6 +270,8 @@ class AnswerReply(BaseModel):
     citations: list[CitationReply]
     usage: dict[str, int] = {}
     generation: int = Field(description="The collection's generation the answer rests on")
+    truncated: bool = Field(default=False, description="The answer ended at `max_tokens`")
+    cached: bool = Field(default=False, description="The answer of an earlier question with the same words")
     pending_documents: int = Field(
         0, description="When there is no answer: documents still being indexed, which may hold it"
     )

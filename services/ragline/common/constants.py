@@ -27,6 +27,7 @@ __all__ = [
     "SECRETS_DIR",
     "STEP_BUDGET",
     "SWEEP_INTERVAL",
+    "TENANT_SHARE",
     "TOKEN_FLUSH_INTERVAL",
     "VANISHED_GRACE",
     "VISIBILITY_TIMEOUT",
@@ -58,6 +59,11 @@ SWEEP_INTERVAL = timedelta(seconds=1)
 
 VANISHED_GRACE = timedelta(seconds=10)
 """A message that left its queue this long ago without a claim is lost: a claim follows delivery within milliseconds."""
+
+TENANT_SHARE = 16
+"""Messages of one tenant on one queue; its other jobs are held in the ledger meanwhile. So a newcomer waits behind 16
+jobs of each other tenant, and not behind a thousand. Well above the steps that one worker begins in the milliseconds
+between taking a message and claiming its step, when the next held job takes its place."""
 
 STEP_BUDGET = timedelta(seconds=20)
 """A step hands the rest of its work back after this time, so workers are shared fairly and scale in quickly."""

@@ -144,12 +144,24 @@ class JobError:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What the ledger answers to accepted work."""
+    """What the ledger answers to accepted work.
+
+    Attributes
+    ----------
+    unchanged
+        The same bytes are there already, or being worked on.
+    generation
+        The generation of the collection that will contain an upload.
+    repeated
+        The request was accepted before, by its Idempotency-Key.
+    """
 
     job_id: str
     document_id: str | None = None
     unchanged: bool = False
     status: JobState = JobState.QUEUED
+    generation: int | None = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,8 +176,14 @@ class JobRecord:
         Starts of the current step without progress.
     interruptions, crashes
         Hand-backs because a worker stopped, and leases that ran out, both of the current step.
+    generation
+        The one its collection was promised to have when this upload is visible; 0 for other jobs.
+    cached
+        Its answer was that of an earlier job.
     position
         How many jobs wait in front of it on its queue; None when it does not wait.
+    workers
+        Living workers of its queue; None where nobody looked.
     """
 
     id: str
@@ -195,7 +213,10 @@ class JobRecord:
     retry_at: int
     traceparent: str
     request_id: str
+    generation: int = 0
+    cached: bool = False
     position: int | None = None
+    workers: tuple[str, ...] | None = None
 
     @property
     def trace_id(self) -> str:
@@ -231,6 +252,7 @@ class DocumentRecord:
     error: JobError | None
     created_at: int
     updated_at: int
+    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +267,8 @@ class CollectionRecord:
         The embedding space of its vectors.
     physical
         The Chroma collection that holds its chunks.
+    dropping
+        It is being deleted: nobody may ask it any more.
     """
 
     tenant: str
@@ -255,6 +279,7 @@ class CollectionRecord:
     documents: int
     chunks: int
     created_at: int
+    dropping: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

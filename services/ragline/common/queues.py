@@ -43,6 +43,7 @@ class JobKind(StrEnum):
     VERIFY = "verify"
     PROCESS = "process"
     WORKFLOW = "workflow"
+    DROP = "drop"
 
 
 class Step(StrEnum):
@@ -57,6 +58,7 @@ class Step(StrEnum):
     VERIFY = "verify"
     PROCESS = "process"
     WORKFLOW = "workflow"
+    DROP = "drop"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +78,7 @@ ROUTES: dict[Step, StepRoute] = {
         StepRoute(step=Step.INDEX, queue=Queue.VECTORSTORE, task="create_vectorstore_task"),
         StepRoute(step=Step.ANSWER, queue=Queue.RAG, task="query_vectorstore_task"),
         StepRoute(step=Step.DELETE, queue=Queue.VECTORSTORE, task="delete_document_task"),
+        StepRoute(step=Step.DROP, queue=Queue.VECTORSTORE, task="delete_collection_task"),
         StepRoute(step=Step.CLEAN, queue=Queue.VECTORSTORE, task="clean_document_task"),
         StepRoute(step=Step.VERIFY, queue=Queue.DEFAULT, task="verify_collection_task"),
         StepRoute(step=Step.PROCESS, queue=Queue.DEFAULT, task="process_data_task"),
@@ -97,6 +100,7 @@ FIRST_STEP: dict[JobKind, Step] = {
     JobKind.INGEST: Step.CONVERT,
     JobKind.QUERY: Step.ANSWER,
     JobKind.DELETE: Step.DELETE,
+    JobKind.DROP: Step.DROP,
     JobKind.CLEAN: Step.CLEAN,
     JobKind.VERIFY: Step.VERIFY,
     JobKind.PROCESS: Step.PROCESS,

@@ -52,7 +52,7 @@ class AnswerStep:
         """
         job = control.job
         collection = self._ledger.collection(job.tenant, job.collection)
-        if collection is None:
+        if collection is None or collection.dropping:
             raise NotFound("There is no such collection")
         question = job.params["question"]
         passages = self._retriever.run(question=question, collection=collection, top_k=job.params["top_k"])

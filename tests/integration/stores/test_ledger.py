@@ -10,6 +10,7 @@ from ragline.common.messages import StepMessage
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import JobKind, Queue, Step
 from ragline.stores.ledger.accepting import NewJob
+from ragline.stores.ledger.keys import documents_key
 from ragline.stores.ledger.working import ClaimLost
 from tests.support.ledger import COLLECTION, Ledger, message_ids, new_document, new_query
 
@@ -262,11 +263,31 @@ def test_jobs_without_a_document(ledger: Ledger) -> None:
     assert (job.state, job.result, job.error) == (JobState.SUCCEEDED, {"processed": "X"}, None)
 
 
-def test_documents_are_listed_oldest_first(ledger: Ledger) -> None:
-    ids = [ledger.upload(name=f"{number}.pdf").document_id for number in range(3)]
-    pages = [ledger.run(ledger.accepting.documents("default", COLLECTION, after=after, limit=2)) for after in (0, 2)]
-    assert sorted(str(record.id) for page in pages for record in page) == sorted(map(str, ids))
-    assert [len(page) for page in pages] == [2, 1]
+def test_documents_are_listed_oldest_first_page_by_page(ledger: Ledger) -> None:
+    ids = [str(ledger.upload(name=f"{number}.pdf").document_id) for number in range(5)]
+    # All of one millisecond: the order of ids decides then, and no page may skip or repeat one.
+    ledger.client.zadd(documents_key("default", COLLECTION), dict.fromkeys(ids, 1000))
+    seen: list[str] = []
+    after = (0, "")
+    while page := ledger.run(ledger.accepting.documents("default", COLLECTION, after=after, limit=2)):
+        seen += [record.id for record in page]
+        after = (1000, page[-1].id)
+    assert seen == sorted(ids)
+
+
+def test_a_deleted_document_moves_no_page(ledger: Ledger) -> None:
+    ids = [str(ledger.upload(name=f"{number}.pdf").document_id) for number in range(4)]
+    ledger.client.zadd(documents_key("default", COLLECTION), {name: at for at, name in enumerate(ids, start=1)})
+    ledger.client.zrem(documents_key("default", COLLECTION), ids[0])
+    page = ledger.run(ledger.accepting.documents("default", COLLECTION, after=(2, ids[1]), limit=2))
+    assert [record.id for record in page] == ids[2:]
+
+
+def test_collections_are_listed_by_name_page_by_page(ledger: Ledger) -> None:
+    for name in ("c", "a", "b"):
+        ledger.upload(collection=name)
+    pages = [ledger.run(ledger.accepting.collections("default", after=after, limit=2)) for after in ("", "b")]
+    assert [[record.name for record in page] for page in pages] == [["a", "b"], ["c"]]
 
 
 def test_large_size_survives_the_script(ledger: Ledger) -> None:

@@ -28,8 +28,9 @@ from ragline.common.constants import BROKER_TIMEOUT_SECONDS
 from ragline.common.errors import ProtocolError, TransientError
 from ragline.common.messages import StepMessage
 from ragline.common.models import JobState
-from ragline.common.queues import Step
+from ragline.common.queues import Queue, Step
 from ragline.common.telemetry import new_trace
+from ragline.stores.ledger.keys import held_key
 from ragline.stores.ledger.scripts import redis_errors
 from ragline.stores.ledger.working import WorkLedger
 from tests.support.ledger import Ledger, new_document
@@ -169,7 +170,7 @@ def test_killed_server_has_every_acknowledged_write(server: Server) -> None:
     wait_until(lambda: _answers(server.url), timeout_seconds=10)
     with Ledger(server.url) as ledger:
         assert {ledger.job(submission.job_id).step_state for submission in submissions[1:]} == {"queued"}
-        assert ledger.client.llen("document") == 19
+        assert ledger.client.llen("document") + ledger.client.zcard(held_key(Queue.DOCUMENT)) == 19
         ledger.working.advance(claim, Step.SPLIT)
 
 

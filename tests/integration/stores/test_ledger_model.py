@@ -21,7 +21,9 @@ from ragline.common.errors import Conflict, InternalError, NotFound, TransientEr
 from ragline.common.messages import StepMessage
 from ragline.common.models import DocumentState
 from ragline.common.queues import NEXT_STEP, JobKind, Queue, Step
+from ragline.stores.ledger import accepting, scripts, working
 from ragline.stores.ledger.keys import events_key, job_key
+from ragline.stores.ledger.scripts import script_source
 from ragline.stores.ledger.working import Claim, ClaimLost
 from tests.support.ledger import (
     Ledger,
@@ -349,9 +351,15 @@ def _picked(things: list[Any], pick: int) -> Any:  # noqa: ANN401 - one of the t
 
 
 @pytest.mark.timeout(7_200 if NIGHTLY else 120)
-def test_ledger_behaves_like_its_model(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("share", [2, 16])
+def test_ledger_behaves_like_its_model(share: int, valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two places on a queue most jobs are held for a while; with sixteen, none of these few."""
+    monkeypatch.setattr(scripts, "TENANT_SHARE", share)
+    monkeypatch.setattr(accepting, "script_source", script_source.__wrapped__)
+    monkeypatch.setattr(working, "script_source", script_source.__wrapped__)
     # Random ids would give Redis another order of equals each time, and Hypothesis steps it cannot repeat.
     numbers = itertools.count()
     monkeypatch.setattr("ragline.stores.ledger.accepting.new_id", lambda prefix: f"{prefix}_{next(numbers):024x}")
-    machine: Any = lambda: LedgerMachine(ledger)  # noqa: E731 - typed as the class that Hypothesis asks for
-    run_state_machine_as_test(machine, settings=SETTINGS)
+    with Ledger(valkey_url) as ledger:
+        machine: Any = lambda: LedgerMachine(ledger)  # noqa: E731 - typed as the class that Hypothesis asks for
+        run_state_machine_as_test(machine, settings=SETTINGS)

@@ -52,8 +52,8 @@ def test_tenants_do_not_see_each_other(ledger: Ledger) -> None:
         ledger.delete(submission.document_id, tenant="b")
     with pytest.raises(NotFound):
         ledger.submit(new_query(tenant="b"))
-    assert ledger.run(ledger.accepting.collections("b")) == []
-    assert ledger.run(ledger.accepting.documents("b", COLLECTION, after=0, limit=10)) == []
+    assert ledger.run(ledger.accepting.collections("b", limit=10)) == []
+    assert ledger.run(ledger.accepting.documents("b", COLLECTION, limit=10)) == []
 
 
 def test_tenants_may_use_the_same_names(ledger: Ledger) -> None:

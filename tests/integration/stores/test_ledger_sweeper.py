@@ -51,7 +51,7 @@ def test_vanished_message_is_found_after_the_grace(ledger: Ledger) -> None:
 
 def test_vanished_message_is_found_among_waiting_ones(ledger: Ledger) -> None:
     lost = ledger.upload(name="lost.pdf")
-    waiting = [ledger.upload(name=f"{number}.pdf").job_id for number in range(30)]
+    waiting = [ledger.upload(tenant=f"tenant-{number}").job_id for number in range(30)]
     _lose_message(ledger)
     assert ledger.sweep_past_grace() == 1
     assert message_ids(ledger.client, Queue.DOCUMENT) == [*waiting, lost.job_id]
@@ -59,7 +59,7 @@ def test_vanished_message_is_found_among_waiting_ones(ledger: Ledger) -> None:
 
 def test_message_that_waits_behind_others_has_not_vanished(ledger: Ledger) -> None:
     for number in range(30):
-        ledger.upload(name=f"{number}.pdf")
+        ledger.upload(tenant=f"tenant-{number}")
     assert ledger.sweep_past_grace() == 0
     assert ledger.client.llen(Queue.DOCUMENT) == 30
 

@@ -125,7 +125,7 @@ DELAYED = {"state": JobState.RUNNING, "step_state": "delayed", "retry_at": NOON_
     ],
 )
 def test_what_happens_next_is_one_sentence(changes: dict[str, Any], workers: list[str] | None, sentence: str) -> None:
-    assert job_reply(_job(**changes), workers=workers).next == sentence
+    assert job_reply(_job(**changes, workers=None if workers is None else tuple(workers))).next == sentence
 
 
 @pytest.mark.parametrize(
@@ -200,9 +200,7 @@ def test_a_job_without_document_and_collection_links_to_neither() -> None:
 
 
 def test_a_document_knows_the_workers_of_its_job_s_queue() -> None:
-    queues = [_queue(Queue.DOCUMENT, "document@a"), _queue(Queue.VECTORSTORE, "vectorstore@b", "vectorstore@c")]
-
-    reply = document_reply(_document(), job=_job(), queues=queues)
+    reply = document_reply(_document(), job=_job(workers=("vectorstore@b", "vectorstore@c")))
 
     assert reply.workers == ["vectorstore@b", "vectorstore@c"]
     assert reply.job is not None
@@ -211,7 +209,7 @@ def test_a_document_knows_the_workers_of_its_job_s_queue() -> None:
 
 
 def test_a_document_whose_queue_sleeps_says_so() -> None:
-    reply = document_reply(_document(), job=_job(), queues=[_queue(Queue.VECTORSTORE), _queue(Queue.RAG, "rag@a")])
+    reply = document_reply(_document(), job=_job(workers=()))
 
     assert reply.job is not None
     assert reply.job.next == "Queue vectorstore has no worker: one has to wake up or be started"

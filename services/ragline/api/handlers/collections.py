@@ -3,13 +3,18 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Request, Response
-from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.responses import JSONResponse
+from pydantic import TypeAdapter
 
 from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
+from ragline.api.questions import NewQuestion
 from ragline.api.replies import collection_reply, submission_reply
 from ragline.api.schemas import AnswerReply, CollectionList, CollectionReply, QueryRequest, SubmissionReply
+from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
-from ragline.common.models import Submission
+from ragline.common.metadata import check_filter
+from ragline.common.questions import Question
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
@@ -18,15 +23,38 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
 
-@router.get("", summary="All collections")
-async def list_collections(context: Context, tenant: Tenant) -> CollectionList:
-    records = await context.ledger.collections(tenant)
-    return CollectionList(collections=[collection_reply(record) for record in records])
+_Name = TypeAdapter(str)
+
+
+@router.get("", summary="Collections by name")
+async def list_collections(
+    context: Context, tenant: Tenant, limit: Limit = 50, cursor: Cursor = None
+) -> CollectionList:
+    after = decode_cursor(cursor, _Name) if cursor else ""
+    records = await context.ledger.collections(tenant, after=after, limit=limit + 1)
+    page = records[:limit]
+    following = next_page("/v1/collections", records, limit=limit, place=page[-1].name if page else "")
+    return CollectionList(collections=[collection_reply(record) for record in page], next=following)
 
 
 @router.get("/{name}", summary="One collection")
 async def get_collection(name: str, context: Context, tenant: Tenant) -> CollectionReply:
     return collection_reply(await context.ledger.collection(tenant, name))
+
+
+@router.delete(
+    "/{name}",
+    status_code=202,
+    summary="Delete a collection with all its documents",
+    description="It is out of sight at once; the name is free again when the job has ended.",
+)
+async def delete_collection(
+    name: str, response: Response, context: Context, tenant: Tenant, trace: Trace
+) -> SubmissionReply:
+    new = NewJob(tenant=tenant, kind=JobKind.DROP, params={}, collection=name)
+    reply = submission_reply(await context.ledger.accept_job(new, trace))
+    response.headers["Location"] = reply.links["job"]
+    return reply
 
 
 @router.post(
@@ -49,21 +77,27 @@ async def query_collection(
     trace: Trace,
     accept: Annotated[str, Header()] = "application/json",
     prefer: Annotated[str, Header()] = "",
+    cache_control: Annotated[str, Header(description="`no-cache`: no answer that was given before")] = "",
 ) -> Response | AnswerReply:
-    job_id = await context.questions.submit(
-        tenant=tenant, collection=name, question=body.question, top_k=body.top_k, trace=trace
+    new = NewQuestion(
+        question=_question(body, context.config.retrieval_top_k),
+        tenant=tenant,
+        collection=name,
+        min_generation=body.min_generation or 0,
+        fresh="no-cache" in cache_control,
     )
+    submission = await context.questions.submit(new, trace)
+    job_id = submission.job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
     if "text/event-stream" in accept:
         events = reader.events(request, owned=True)
-        headers = {"Location": f"/v1/jobs/{job_id}", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-        return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+        return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
     if "respond-async" in prefer:
-        reply = submission_reply(Submission(job_id=job_id))
+        reply = submission_reply(submission)
         headers = {"Location": reply.links["job"], "Retry-After": "1", "Preference-Applied": "respond-async"}
         return JSONResponse(reply.model_dump(mode="json"), 202, headers)
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
-    return AnswerReply(job_id=job_id, **job.result)
+    return AnswerReply(job_id=job_id, cached=job.cached, **job.result)
 
 
 @router.post("/{name}/verifications", status_code=202, summary="Compare the stored chunks with the manifests")
@@ -74,3 +108,14 @@ async def verify_collection(
     reply = submission_reply(await context.ledger.accept_job(new, trace))
     response.headers["Location"] = reply.links["job"]
     return reply
+
+
+def _question(body: QueryRequest, usual_top_k: int) -> Question:
+    return Question(
+        text=body.question,
+        top_k=body.top_k or usual_top_k,
+        filter=check_filter(body.filter) if body.filter else {},
+        model=body.model or "",
+        temperature=body.temperature,
+        max_tokens=body.max_tokens,
+    )

@@ -1,14 +1,14 @@
 """Documents: upload, look at, delete."""
 
-import base64
-import binascii
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field, TypeAdapter
 from starlette.datastructures import UploadFile
 
 from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.replies import document_reply, submission_reply
 from ragline.api.schemas import DocumentList, DocumentReply, SubmissionReply
 from ragline.api.submissions import file_parts
@@ -22,8 +22,8 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1", tags=["documents"])
 
 _POLL_AGAIN_SECONDS = "1"
-_MAX_RANK = 2**31
-"""Redis refuses ranks of more than 64 bits; a collection never has this many documents."""
+_Place = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**53)], str])
+"""Creation time and id of the last document of a page."""
 
 _UPLOAD_BODY = {
     "requestBody": {
@@ -80,16 +80,16 @@ async def list_documents(
     name: str,
     context: Context,
     tenant: Tenant,
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-    cursor: Annotated[str | None, Query(description="From the `next` link")] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
 ) -> DocumentList:
     await context.ledger.collection(tenant, name)
-    after = _decoded(cursor) if cursor else 0
-    records = await context.ledger.documents(tenant, name, after=after, limit=limit)
-    following = f"/v1/collections/{name}/documents?limit={limit}&cursor={_encoded(after + limit)}"
-    return DocumentList(
-        documents=[document_reply(record) for record in records], next=following if len(records) == limit else None
-    )
+    after = decode_cursor(cursor, _Place) if cursor else (0, "")
+    records = await context.ledger.documents(tenant, name, after=after, limit=limit + 1)
+    page = records[:limit]
+    place = [page[-1].created_at, page[-1].id] if page else []
+    following = next_page(f"/v1/collections/{name}/documents", records, limit=limit, place=place)
+    return DocumentList(documents=[document_reply(record) for record in page], next=following)
 
 
 @router.get("/documents/{document_id}", summary="Where a document is, why it waits, what happens next")
@@ -99,7 +99,7 @@ async def get_document(document_id: str, context: Context, tenant: Tenant) -> Do
         job = await context.ledger.job(tenant, record.job_id)
     except NotFound:
         job = None
-    return document_reply(record, job=job, queues=await context.ledger.queues() if job else ())
+    return document_reply(record, job=job)
 
 
 @router.delete("/documents/{document_id}", status_code=202, summary="Delete a document")
@@ -127,17 +127,3 @@ async def _uploaded(request: Request, document_name: str | None) -> tuple[str, A
             return document_name or file.filename or "", file_parts(file.read)
         case _:
             raise UnsupportedMediaType("Send a PDF as multipart/form-data or application/pdf")
-
-
-def _encoded(rank: int) -> str:
-    return base64.urlsafe_b64encode(str(rank).encode()).decode().rstrip("=")
-
-
-def _decoded(cursor: str) -> int:
-    try:
-        rank = int(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error) as error:
-        raise InvalidRequest("The cursor is not one of ours") from error
-    if not 0 <= rank <= _MAX_RANK:
-        raise InvalidRequest("The cursor is not one of ours")
-    return rank

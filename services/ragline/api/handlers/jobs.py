@@ -1,5 +1,7 @@
 """Jobs: look at, wait for, follow, cancel."""
 
+import hashlib
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -9,6 +11,7 @@ from pydantic import AfterValidator
 from ragline.api.dependencies import Context, Tenant
 from ragline.api.replies import job_reply
 from ragline.api.schemas import JobReply
+from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
 from ragline.common.models import JobRecord
 
@@ -30,24 +33,36 @@ _EventId = Annotated[
 ]
 
 
-@router.get("/{job_id}", summary="One job", description="`wait` holds the reply until the job ends, at most so long.")
+@router.get(
+    "/{job_id}",
+    summary="One job",
+    description="`wait` holds the reply until the job ends, at most so long.",
+    response_model=JobReply,
+    responses={304: {"description": "Nothing has changed since the reply with this `ETag`"}},
+)
 async def get_job(
+    *,
     job_id: str,
     response: Response,
     context: Context,
     tenant: Tenant,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds")] = 0,
-) -> JobReply:
+    if_none_match: Annotated[str, Header(description="`ETag` of an earlier reply: 304 if it is still true")] = "",
+) -> JobReply | Response:
     job = await context.ledger.job(tenant, job_id)
     if wait and not job.state.final:
         job = await JobReader(context.ledger, tenant=tenant, job_id=job_id).ended(timeout_seconds=wait)
-    return await _reply(context, response, job)
+    reply = _reply(response, job)
+    response.headers["ETag"] = tag = _etag(reply)
+    if tag in {known.strip() for known in if_none_match.split(",")}:
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=dict(response.headers))
+    return reply
 
 
 @router.delete("/{job_id}", status_code=202, summary="Cancel a job")
 async def cancel_job(job_id: str, response: Response, context: Context, tenant: Tenant) -> JobReply:
     await context.ledger.cancel(tenant, job_id)
-    return await _reply(context, response, await context.ledger.job(tenant, job_id))
+    return _reply(response, await context.ledger.job(tenant, job_id))
 
 
 @router.get("/{job_id}/events", summary="A job's events as they come", response_class=StreamingResponse)
@@ -56,13 +71,15 @@ async def get_job_events(
 ) -> StreamingResponse:
     await context.ledger.job(tenant, job_id)
     events = JobReader(context.ledger, tenant=tenant, job_id=job_id).events(request, after=last_event_id)
-    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return StreamingResponse(events, media_type="text/event-stream", headers=headers)
+    return EventStream(events, streams=context.streams, tenant=tenant)
 
 
-async def _reply(context: Context, response: Response, job: JobRecord) -> JobReply:
-    if job.state.final:
-        return job_reply(job)
-    response.headers["Retry-After"] = "1"
-    workers = next(status.workers for status in await context.ledger.queues() if status.queue == job.queue)
-    return job_reply(job, workers=workers)
+def _etag(reply: JobReply) -> str:
+    """Weak: it stands for the same job in the same state, whatever the bytes of the reply are."""
+    return f'W/"{hashlib.blake2b(reply.model_dump_json().encode(), digest_size=12).hexdigest()}"'
+
+
+def _reply(response: Response, job: JobRecord) -> JobReply:
+    if not job.state.final:
+        response.headers["Retry-After"] = "1"
+    return job_reply(job)

@@ -7,10 +7,12 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
 from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.questions import NewQuestion
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
 from ragline.api.submissions import file_parts
 from ragline.api.waiting import JobReader
 from ragline.common.identifiers import check_collection_name
+from ragline.common.questions import Question
 from ragline.common.queues import ROUTES, Step
 from ragline.stores.uploads import open_upload
 
@@ -47,14 +49,14 @@ async def query_sync(
 ) -> AnswerReply:
     reader = JobReader(context.ledger, tenant=tenant, job_id=await _ask(body, context, tenant, trace))
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
-    return AnswerReply(job_id=job.id, **job.result)
+    return AnswerReply(job_id=job.id, cached=job.cached, **job.result)
 
 
 async def _ask(body: OriginalQueryRequest, context: Context, tenant: str, trace: Trace) -> str:
     collection = _collection(body.persist_directory)
-    return await context.questions.submit(
-        tenant=tenant, collection=collection, question=body.question, top_k=body.top_k, trace=trace
-    )
+    question = Question(text=body.question, top_k=body.top_k or context.config.retrieval_top_k)
+    new = NewQuestion(question=question, tenant=tenant, collection=collection)
+    return (await context.questions.submit(new, trace)).job_id
 
 
 def _collection(persist_directory: str) -> str:

@@ -1,46 +1,92 @@
-"""The ledger as the API uses it: accept, report, cancel, sweep. Asynchronous; one instance a process."""
+"""The ledger as the API changes it: accept, cancel, sweep. Asynchronous; one instance a process."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, NoReturn
 
 import orjson
 import redis.asyncio
 
 from ragline.common.constants import SWEEP_INTERVAL, VANISHED_GRACE
-from ragline.common.errors import Conflict, EmbeddingSpaceMismatch, NotFound
-from ragline.common.identifiers import is_collection_name, is_id, new_id
+from ragline.common.errors import (
+    BacklogFull,
+    BudgetExhausted,
+    Conflict,
+    EmbeddingSpaceMismatch,
+    IdempotencyKeyReused,
+    NotFound,
+    Overloaded,
+    RagError,
+)
+from ragline.common.identifiers import new_id
 from ragline.common.messages import StepMessage, step_envelope
-from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, JobState, QueueStatus, Submission
+from ragline.common.models import JobState, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.telemetry import TraceContext, new_trace
-from ragline.stores.ledger.keys import (
-    collection_key,
-    collections_key,
-    document_key,
-    documents_key,
-    events_key,
-    job_key,
-    littered_key,
-    queued_key,
-    unacked_key,
-    workers_key,
+from ragline.stores.ledger.keys import document_key, littered_key
+from ragline.stores.ledger.reading import (
+    NO_COLLECTION,
+    NO_DOCUMENT,
+    NO_JOB,
+    ReadLedger,
+    check_collection,
+    check_document,
+    check_job,
 )
-from ragline.stores.ledger.records import collection_record, document_record, job_record
+from ragline.stores.ledger.records import document_record
 from ragline.stores.ledger.scripts import redis_errors, script_source
 
-__all__ = ["AcceptLedger", "NewDocument", "NewJob"]
+__all__ = ["AcceptLedger", "Bounds", "Idempotency", "NewDocument", "NewJob"]
 
 _CALLS = ("accept_document", "accept_job", "cancel", "sweep")
-_NO_COLLECTION = "There is no such collection"
-_NO_DOCUMENT = "There is no such document"
-_NO_JOB = "There is no such job"
 
 _CLEANING_LIMIT = 20
 """Documents one sweep has cleaned: what a cleaning job forgets to do, the next upload of the document does."""
 
 _SWEEP_LIMIT = 500
 """Jobs a sweep moves per kind: it holds up the server for about 10 ms at most."""
+
+_INTERNAL = {JobKind.CLEAN}
+"""Work of our own, which no backlog keeps out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much work may wait, and how much may be spent.
+
+    Attributes
+    ----------
+    max_backlog, max_backlog_per_tenant
+        Most jobs that wait on one queue, of all tenants and of one.
+    tokens_per_day
+        Tokens of the chat model a tenant may use in a day (UTC); 0 for no bound.
+    """
+
+    max_backlog: int = 100_000
+    max_backlog_per_tenant: int = 10_000
+    tokens_per_day: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idempotency:
+    """How a repeated request is known again for 24 hours.
+
+    Attributes
+    ----------
+    key
+        What the caller sent; unique within its tenant.
+    request
+        Everything else that makes the request: another request with the same key is refused.
+    """
+
+    key: str
+    request: str
+
+    def fields(self) -> dict[str, str]:
+        """Digests, so that neither length nor content of what was sent matters to the ledger."""
+        return {"idempotency": _digest(self.key), "request": _digest(self.request)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +101,8 @@ class NewDocument:
         Where the bytes are.
     fingerprint
         Of the pipeline's settings; the same bytes with the same fingerprint need no work.
+    metadata
+        What questions may filter by once this version is visible.
     """
 
     tenant: str
@@ -66,6 +114,8 @@ class NewDocument:
     sha256: str
     size_bytes: int
     fingerprint: str
+    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    idempotency: Idempotency | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +128,8 @@ class NewJob:
         Must exist when given.
     space
         The collection must live in this embedding space when given.
+    answer_key
+        Names what is asked; an answer kept under it, of the collection as it is now, is the job's result at once.
     """
 
     tenant: str
@@ -86,14 +138,22 @@ class NewJob:
     collection: str = ""
     document_id: str = ""
     space: str = ""
+    answer_key: str = ""
+    idempotency: Idempotency | None = None
 
 
-class AcceptLedger:
-    """Accepts work and answers questions about it. All methods raise `TransientError` when Redis is away."""
+class AcceptLedger(ReadLedger):
+    """Accepts work, and reads. All methods raise `TransientError` when Redis is away.
 
-    def __init__(self, client: "redis.asyncio.Redis") -> None:
-        # redis-py types every answer as one that may have to be awaited.
-        self._redis: Any = client
+    Parameters
+    ----------
+    bounds
+        What is refused.
+    """
+
+    def __init__(self, client: "redis.asyncio.Redis", bounds: Bounds | None = None) -> None:
+        super().__init__(client)
+        self._bounds = bounds or Bounds()
         self._scripts = {name: self._redis.register_script(script_source(name)) for name in _CALLS}
 
     async def accept_document(self, new: NewDocument, trace: TraceContext) -> Submission:
@@ -103,6 +163,10 @@ class AcceptLedger:
         ------
         EmbeddingSpaceMismatch
             The collection was embedded with another model.
+        Conflict
+            The collection is being deleted.
+        IdempotencyKeyReused, BacklogFull, Overloaded
+            Nothing was recorded.
         """
         job_id = new_id("job")
         fields = {
@@ -116,15 +180,21 @@ class AcceptLedger:
             "fingerprint": new.fingerprint,
             "document_id": new_id("doc"),
             "object_key": new.object_key,
+            "metadata": orjson.dumps(new.metadata, option=orjson.OPT_SORT_KEYS).decode() if new.metadata else "",
             "params": orjson.dumps({"object_key": new.object_key, "name": new.name, "physical": new.physical}).decode(),
+            # What is accepted here goes on to the other one: a backlog there counts as well.
+            "queues": [Queue.DOCUMENT, Queue.VECTORSTORE],
+            **_idempotency_fields(new.idempotency),
         }
         answer = await self._accept("accept_document", job_id, FIRST_STEP[JobKind.INGEST], fields, trace)
         return Submission(
             job_id=answer[1],
             document_id=answer[2],
-            unchanged=answer[0] != "accepted",
             # "same" is a job that is still at work on these bytes, "unchanged" a new one that had nothing to do.
+            unchanged=answer[0] != "accepted",
             status=JobState.SUCCEEDED if answer[0] == "unchanged" else JobState.QUEUED,
+            generation=int(answer[3]),
+            repeated=len(answer) > 4,  # noqa: PLR2004 - word, job, document, generation
         )
 
     async def accept_job(self, new: NewJob, trace: TraceContext) -> Submission:
@@ -136,11 +206,13 @@ class AcceptLedger:
             The collection or document does not exist for this tenant.
         EmbeddingSpaceMismatch
             The collection was embedded with another model.
+        IdempotencyKeyReused, BacklogFull, BudgetExhausted, Overloaded
+            Nothing was recorded.
         """
         if new.collection:
-            _check_collection(new.collection)
+            check_collection(new.collection)
         if new.document_id:
-            _check_document(new.document_id)
+            check_document(new.document_id)
         step = FIRST_STEP[new.kind]
         fields = {
             "tenant": new.tenant,
@@ -149,10 +221,17 @@ class AcceptLedger:
             "collection": new.collection,
             "space": new.space,
             "document_id": new.document_id,
+            "answer_key": new.answer_key,
             "params": orjson.dumps(new.params).decode(),
+            "queues": [] if new.kind in _INTERNAL else [ROUTES[step].queue],
+            **_idempotency_fields(new.idempotency),
         }
         answer = await self._accept("accept_job", new_id("job"), step, fields, trace)
-        return Submission(job_id=answer[1], document_id=answer[2] or None)
+        return Submission(
+            job_id=answer[1],
+            document_id=answer[2] or None,
+            status=JobState.SUCCEEDED if answer[0] == "cached" else JobState.QUEUED,
+        )
 
     async def cancel(self, tenant: str, job_id: str) -> None:
         """Ask a job to end; a finished one is left as it is.
@@ -164,109 +243,14 @@ class AcceptLedger:
         Conflict
             The job is a deletion, which cannot be undone half-way.
         """
-        _check_job(job_id)
+        check_job(job_id)
         match await self._call("cancel", job_id, tenant):
             case "unknown":
-                raise NotFound(_NO_JOB)
+                raise NotFound(NO_JOB)
             case "refused":
                 raise Conflict("A deletion cannot be cancelled")
             case _:
                 pass
-
-    async def collection(self, tenant: str, name: str) -> CollectionRecord:
-        """One collection, or `NotFound`."""
-        _check_collection(name)
-        with redis_errors("read collection"):
-            row = await self._redis.hgetall(collection_key(tenant, name))
-            documents = await self._redis.zcard(documents_key(tenant, name))
-        if not row:
-            raise NotFound(_NO_COLLECTION)
-        return collection_record(row, documents)
-
-    async def collections(self, tenant: str) -> list[CollectionRecord]:
-        """All collections of a tenant by name."""
-        with redis_errors("list collections"):
-            names = sorted(await self._redis.smembers(collections_key(tenant)))
-        return [await self.collection(tenant, name) for name in names]
-
-    async def document(self, tenant: str, document_id: str) -> DocumentRecord:
-        """One document, or `NotFound`."""
-        _check_document(document_id)
-        with redis_errors("read document"):
-            row = await self._redis.hgetall(document_key(document_id))
-        if not row or row["tenant"] != tenant:
-            raise NotFound(_NO_DOCUMENT)
-        return document_record(row)
-
-    async def documents(self, tenant: str, name: str, *, after: int, limit: int) -> list[DocumentRecord]:
-        """A page of a collection's documents, oldest first, beginning at rank `after`."""
-        _check_collection(name)
-        with redis_errors("list documents"):
-            ids = await self._redis.zrange(documents_key(tenant, name), after, after + limit - 1)
-            pipe = self._redis.pipeline(transaction=False)
-            for document_id in ids:
-                pipe.hgetall(document_key(document_id))
-            rows = await pipe.execute()
-        return [document_record(row) for row in rows if row]
-
-    async def events(self, job_id: str, *, after: str = "0", block_seconds: float = 1.0) -> list[Event]:
-        """Events after the given id; waits up to `block_seconds` for the first one, 0 for not at all."""
-        # Redis takes 0 for "wait for ever".
-        block = max(1, int(block_seconds * 1000)) if block_seconds > 0 else None
-        with redis_errors("read events"):
-            answer = await self._redis.xread({events_key(job_id): after}, count=500, block=block)
-        entries = answer[0][1] if answer else []
-        return [Event(id=key, type=row["type"], data=orjson.loads(row["data"])) for key, row in entries]
-
-    async def follow(self, job_id: str, *, after: str = "0", block_seconds: float = 1.0) -> AsyncIterator[Event | None]:
-        """Events until the job is done; None for every wait without one, so that the caller can look around.
-
-        A reader that has all events of a finished job already, or follows a forgotten one, gets none.
-        """
-        last, ended = after, False
-        while True:
-            batch = await self.events(job_id, after=last, block_seconds=0 if ended else block_seconds)
-            if not batch:
-                if ended:
-                    return
-                yield None
-                ended = await self._has_ended(job_id)
-            for event in batch:
-                yield event
-                last = event.id
-                if event.type == "done":
-                    return
-
-    async def job(self, tenant: str, job_id: str) -> JobRecord:
-        """One job, or `NotFound`."""
-        _check_job(job_id)
-        with redis_errors("read job"):
-            row = await self._redis.hgetall(job_key(job_id))
-            if not row or row["tenant"] != tenant:
-                raise NotFound(_NO_JOB)
-            waits = row["step_state"] == "queued"
-            position = await self._redis.zrank(queued_key(Queue(row["queue"])), job_id) if waits else None
-        return job_record(row, position)
-
-    async def ping(self) -> None:
-        """Return when Redis answers."""
-        with redis_errors("ping"):
-            await self._redis.ping()
-
-    async def queues(self) -> list[QueueStatus]:
-        """All queues; one round trip after the server's clock."""
-        with redis_errors("read queues"):
-            seconds, _ = await self._redis.time()
-            pipe = self._redis.pipeline(transaction=False)
-            for queue in Queue:
-                pipe.llen(queue)
-                pipe.hlen(unacked_key(queue))
-                pipe.zrangebyscore(workers_key(queue), seconds * 1000, "+inf")
-            rows = await pipe.execute()
-        return [
-            QueueStatus(queue=queue, waiting=rows[3 * i], in_flight=rows[3 * i + 1], workers=tuple(rows[3 * i + 2]))
-            for i, queue in enumerate(Queue)
-        ]
 
     async def queue_cleaning(self) -> int:
         """Queue a cleaning job for documents that failed, cancelled or replaced uploads left something behind of.
@@ -307,40 +291,47 @@ class AcceptLedger:
             "queue": ROUTES[step].queue,
             "traceparent": trace.traceparent,
             "request_id": trace.request_id,
+            "max_backlog": self._bounds.max_backlog,
+            "max_backlog_per_tenant": self._bounds.max_backlog_per_tenant,
+            "tokens_per_day": self._bounds.tokens_per_day,
         }
         answer: Sequence[str] = await self._call(script, orjson.dumps({**fields, **common}), envelope)
-        match answer[0]:
-            case "space_mismatch":
-                raise EmbeddingSpaceMismatch(
-                    f"The collection lives in the embedding space {answer[1]}, this service embeds in {fields['space']}"
-                )
-            case "no_collection":
-                raise NotFound(_NO_COLLECTION)
-            case "no_document":
-                raise NotFound(_NO_DOCUMENT)
-            case _:
-                return answer
-
-    async def _has_ended(self, job_id: str) -> bool:
-        with redis_errors("read job"):
-            state = await self._redis.hget(job_key(job_id), "state")
-        return state is None or JobState(state).final
+        if answer[0] in _REFUSALS:
+            _refuse(answer, fields)
+        return answer
 
     async def _call(self, name: str, *args: str | bytes | int) -> Any:  # noqa: ANN401 - the shape depends on the script
         with redis_errors(name):
             return await self._scripts[name](keys=[], args=list(args))
 
 
-def _check_collection(name: str) -> None:
-    if not is_collection_name(name):
-        raise NotFound(_NO_COLLECTION)
+def _refuse(answer: Sequence[str], fields: Mapping[str, Any]) -> NoReturn:
+    if answer[0] == "space_mismatch":
+        detail = f"The collection lives in the embedding space {answer[1]}, this service embeds in {fields['space']}"
+        raise EmbeddingSpaceMismatch(detail)
+    kind, detail = _REFUSALS[answer[0]]
+    error = kind(detail)
+    if len(answer) > 1:
+        error.retry_after = timedelta(seconds=int(answer[1]))
+    raise error
 
 
-def _check_document(document_id: str) -> None:
-    if not is_id("doc", document_id):
-        raise NotFound(_NO_DOCUMENT)
+_REFUSALS: dict[str, tuple[type[RagError], str]] = {
+    "backlog_full": (BacklogFull, "As much of the tenant's work waits as may; send more when some of it is done"),
+    "budget_exhausted": (BudgetExhausted, "The tenant may use more tokens after midnight UTC"),
+    "dropping": (Conflict, "The collection is being deleted"),
+    "key_reused": (IdempotencyKeyReused, "Another request was sent with this Idempotency-Key within 24 hours"),
+    "no_collection": (NotFound, NO_COLLECTION),
+    "no_document": (NotFound, NO_DOCUMENT),
+    "overloaded": (Overloaded, "As much work waits as may; workers are busy"),
+    "space_mismatch": (EmbeddingSpaceMismatch, ""),
+}
+"""What the scripts answer instead of accepting; a second word says after how many seconds another try makes sense."""
 
 
-def _check_job(job_id: str) -> None:
-    if not is_id("job", job_id):
-        raise NotFound(_NO_JOB)
+def _idempotency_fields(idempotency: Idempotency | None) -> dict[str, str]:
+    return idempotency.fields() if idempotency else {"idempotency": "", "request": ""}
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

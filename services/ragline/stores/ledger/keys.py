@@ -3,14 +3,18 @@
 from ragline.common.queues import Queue
 
 __all__ = [
+    "answering_key",
     "collection_key",
     "collections_key",
     "document_key",
     "documents_key",
     "events_key",
+    "held_key",
     "job_key",
     "littered_key",
+    "metadata_key",
     "originals_key",
+    "pending_key",
     "queued_key",
     "unacked_index_key",
     "unacked_key",
@@ -19,6 +23,11 @@ __all__ = [
 ]
 
 _PREFIX = "ragline:"
+
+
+def answering_key() -> str:
+    """What decides answers now beside question and documents."""
+    return f"{_PREFIX}answering"
 
 
 def job_key(job_id: str) -> str:
@@ -56,6 +65,16 @@ def documents_key(tenant: str, name: str) -> str:
     return f"{collection_key(tenant, name)}:documents"
 
 
+def metadata_key(tenant: str, name: str) -> str:
+    """Hash of the metadata of a collection's visible documents that have some, as JSON by document id."""
+    return f"{collection_key(tenant, name)}:metadata"
+
+
+def pending_key(tenant: str, name: str) -> str:
+    """Sorted set of a collection's open uploads by the generation they were promised."""
+    return f"{collection_key(tenant, name)}:pending"
+
+
 def littered_key() -> str:
     """Set of documents with leftovers of uploads that did not become visible."""
     return f"{_PREFIX}littered"
@@ -64,6 +83,11 @@ def littered_key() -> str:
 def queued_key(queue: Queue) -> str:
     """Sorted set of the jobs that wait on a queue, by sequence number."""
     return f"{_PREFIX}queued:{queue}"
+
+
+def held_key(queue: Queue) -> str:
+    """Sorted set of the jobs that wait until a place on a queue becomes free for their tenant."""
+    return f"{_PREFIX}held:{queue}"
 
 
 def workers_key(queue: Queue) -> str:

@@ -15,13 +15,17 @@ def _error(row: Mapping[str, str]) -> JobError | None:
     return JobError(code=code, detail=row.get("error_detail", "")) if code else None
 
 
-def job_record(row: Mapping[str, str], position: int | None = None) -> JobRecord:
+def job_record(
+    row: Mapping[str, str], *, position: int | None = None, workers: tuple[str, ...] | None = None
+) -> JobRecord:
     """A job from its hash.
 
     Parameters
     ----------
     position
         Its rank among the jobs that wait on its queue, if it waits.
+    workers
+        Living workers of its queue, if they were looked up.
     """
     return JobRecord(
         id=row["id"],
@@ -51,7 +55,10 @@ def job_record(row: Mapping[str, str], position: int | None = None) -> JobRecord
         retry_at=int(row.get("retry_at", "0")),
         traceparent=row["traceparent"],
         request_id=row["request_id"],
+        generation=int(row.get("generation", "0")),
+        cached=row.get("cached") == "1",
         position=position,
+        workers=workers,
     )
 
 
@@ -73,6 +80,7 @@ def document_record(row: Mapping[str, str]) -> DocumentRecord:
         error=_error(row),
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
+        metadata=orjson.loads(row["metadata"]) if row.get("metadata") else {},
     )
 
 
@@ -87,4 +95,5 @@ def collection_record(row: Mapping[str, str], documents: int) -> CollectionRecor
         documents=documents,
         chunks=int(row["chunks"]),
         created_at=int(row["created_at"]),
+        dropping="drop_job" in row,
     )

@@ -22,7 +22,13 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from ragline.common.constants import EVENT_STREAM_MAX_EVENTS, INGEST_JOB_RETENTION, JOB_RETENTION, MAX_CRASHES
+from ragline.common.constants import (
+    EVENT_STREAM_MAX_EVENTS,
+    INGEST_JOB_RETENTION,
+    JOB_RETENTION,
+    MAX_CRASHES,
+    TENANT_SHARE,
+)
 from ragline.common.errors import ProtocolError, TransientError
 
 __all__ = ["redis_errors", "script_source"]
@@ -40,12 +46,14 @@ def script_source(name: str) -> str:
     constants = {
         "MAX_EVENTS": EVENT_STREAM_MAX_EVENTS,
         "MAX_CRASHES": MAX_CRASHES,
+        "TENANT_SHARE": TENANT_SHARE,
         "RETENTION_MS": int(JOB_RETENTION.total_seconds() * 1000),
         "INGEST_RETENTION_MS": int(INGEST_JOB_RETENTION.total_seconds() * 1000),
     }
     head = "\n".join(f"local {key} = {value}" for key, value in constants.items())
     folder = files(__package__) / "lua"
-    return "\n".join([head, (folder / "prelude.lua").read_text(), (folder / f"{name}.lua").read_text()])
+    shared = ["prelude", "admission"] if name.startswith("accept_") else ["prelude"]
+    return "\n".join([head, *((folder / f"{part}.lua").read_text() for part in (*shared, name))])
 
 
 @contextmanager

@@ -13,14 +13,23 @@ import redis.exceptions
 
 from ragline.common.constants import FENCE, HEARTBEAT_INTERVAL, LEASE, MAX_ATTEMPTS
 from ragline.common.errors import RagError, TransientError
+from ragline.common.identifiers import new_id
 from ragline.common.messages import StepMessage, step_envelope
 from ragline.common.models import CollectionRecord, DocumentRecord, DocumentState, JobRecord
 from ragline.common.queues import ROUTES, Queue, Step
-from ragline.stores.ledger.keys import collection_key, document_key, documents_key, job_key, originals_key, workers_key
+from ragline.stores.ledger.keys import (
+    answering_key,
+    collection_key,
+    document_key,
+    documents_key,
+    job_key,
+    originals_key,
+    workers_key,
+)
 from ragline.stores.ledger.records import collection_record, document_record, job_record
 from ragline.stores.ledger.scripts import redis_errors, script_source
 
-__all__ = ["Claim", "ClaimLost", "ClaimState", "WorkLedger"]
+__all__ = ["Claim", "ClaimLost", "ClaimState", "KeptAnswer", "WorkLedger"]
 
 _DOCUMENT_STATES = {
     Step.CONVERT: DocumentState.CONVERTING,
@@ -29,7 +38,7 @@ _DOCUMENT_STATES = {
 }
 _CALLS = (
     "claim", "renew", "record", "advance", "hand_back", "retry", "fail", "commit", "finish",
-    "fence", "mark", "release",
+    "delete_documents", "fence", "mark", "release",
 )  # fmt: skip
 _MAX_DETAIL_CHARS = 2_000
 
@@ -65,6 +74,28 @@ class Claim:
     checkpoint: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptAnswer:
+    """What makes an answer good for the next one who asks the same.
+
+    Attributes
+    ----------
+    keep
+        For how long.
+    generation
+        The collection's, as it was before passages were looked for.
+    profile
+        What decides an answer beside question and documents: models and prompt.
+    events
+        Type and data of the events that a reader is told.
+    """
+
+    keep: timedelta
+    generation: int
+    profile: str
+    events: Sequence[tuple[str, Mapping[str, Any]]]
+
+
 class WorkLedger:
     """Claims and reports.
 
@@ -83,6 +114,11 @@ class WorkLedger:
         headers = {"traceparent": job.traceparent, "request_id": job.request_id}
         envelope = step_envelope(StepMessage(job_id=job.id, step=step), headers=headers)
         self._effect("advance", claim, step, ROUTES[step].queue, envelope)
+
+    def announce_profile(self, profile: str) -> None:
+        """Say what decides answers from now on: those that another profile gave are not given again."""
+        with redis_errors("announce profile"):
+            self._redis.set(answering_key(), profile)
 
     def claim(
         self, message: StepMessage, worker: str, *, lease: timedelta = LEASE, max_attempts: int = MAX_ATTEMPTS
@@ -123,7 +159,7 @@ class WorkLedger:
         return _claim_of({**row, "token": token}) if row else None
 
     def collection(self, tenant: str, name: str) -> CollectionRecord | None:
-        """A collection, or None."""
+        """A collection, or None; see its `dropping`."""
         with redis_errors("read collection"):
             row = self._redis.hgetall(collection_key(tenant, name))
         return collection_record(row, documents=0) if row else None
@@ -131,6 +167,20 @@ class WorkLedger:
     def commit(self, claim: Claim, *, pages: int, chunks: int) -> None:
         """Make the claimed document version the one that answers questions."""
         self._effect("commit", claim, pages, chunks)
+
+    def delete_documents(self, claim: Claim, document_ids: Sequence[str]) -> int:
+        """Hide documents of the collection that the claimed job drops, and queue a delete for each.
+
+        Returns
+        -------
+        int
+            How many were not being deleted before.
+        """
+        flat = [part for document_id in document_ids for part in (document_id, *_new_delete(claim))]
+        answer = self._call("delete_documents", claim.job.id, claim.token, *flat)
+        if isinstance(answer, str):
+            raise ClaimLost(ClaimState(answer))
+        return int(answer[1])
 
     def document_ids(self, tenant: str, collection: str) -> list[str]:
         """Ids of all documents of a collection."""
@@ -175,9 +225,21 @@ class WorkLedger:
         finally:
             self.release(claim)
 
-    def finish(self, claim: Claim, result: object) -> None:
-        """End the job as succeeded; `result` must be JSON."""
-        self._effect("finish", claim, orjson.dumps(result))
+    def finish(self, claim: Claim, result: object, kept: KeptAnswer | None = None) -> None:
+        """End the job as succeeded.
+
+        Parameters
+        ----------
+        result
+            JSON.
+        kept
+            The result is kept for the next one who asks the same, if the job says under which name.
+        """
+        extra: list[str | bytes | int] = []
+        if kept is not None:
+            events = [(kind, orjson.dumps(data).decode()) for kind, data in kept.events]
+            extra = [_milliseconds(kept.keep), kept.generation, kept.profile, orjson.dumps(events)]
+        self._effect("finish", claim, orjson.dumps(result), *extra)
 
     def hand_back(self, claim: Claim, *, interrupted: bool, progressed: bool) -> None:
         """Return the step to its queue, to be continued from its checkpoint."""
@@ -287,6 +349,12 @@ class WorkLedger:
 def _claim_of(row: Mapping[str, str]) -> Claim:
     checkpoint = orjson.loads(row["checkpoint"]) if row["checkpoint"] else {}
     return Claim(job=job_record(row), token=row["token"], checkpoint=checkpoint)
+
+
+def _new_delete(claim: Claim) -> tuple[str, str]:
+    job_id = new_id("job")
+    headers = {"traceparent": claim.job.traceparent, "request_id": claim.job.request_id}
+    return job_id, step_envelope(StepMessage(job_id=job_id, step=Step.DELETE), headers=headers)
 
 
 def _shown(detail: str) -> str:

@@ -3,7 +3,7 @@ local id, tenant = ARGV[1], ARGV[2]
 local job = job_key(id)
 if get(job, 'tenant') ~= tenant then return 'unknown' end
 if is_final(get(job, 'state')) or is_committed(job) then return 'final' end
-if get(job, 'kind') == 'delete' then return 'refused' end
+if get(job, 'kind') == 'delete' or get(job, 'kind') == 'drop' then return 'refused' end
 if get(job, 'step_state') == 'leased' then
   redis.call('HSET', job, 'cancel', 1)
   return 'requested'

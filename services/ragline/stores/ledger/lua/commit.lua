@@ -8,6 +8,12 @@ local doc = doc_key(document)
 if get(doc, 'job_id') ~= id then return 'lost' end
 local col = collection_key(get(doc, 'tenant'), get(doc, 'collection'))
 redis.call('HINCRBY', col, 'chunks', chunks - number(doc, 'chunks'))
-if get(doc, 'version') ~= version then redis.call('HINCRBY', col, 'generation', 1) end
+if get(doc, 'version') ~= version then
+  local generation = math.max(number(col, 'generation') + 1, number(job, 'generation'))
+  redis.call('HSET', col, 'generation', generation)
+  redis.call('HSET', doc, 'generation', generation)
+  redis.call('ZREM', pending_key(get(doc, 'tenant'), get(doc, 'collection')), id)
+  set_metadata(get(doc, 'tenant'), get(doc, 'collection'), document, get(job, 'metadata') or '')
+end
 redis.call('HSET', doc, 'version', version, 'state', 'indexed', 'pages', pages, 'chunks', chunks, 'updated_at', now_ms())
 return 'ok'

@@ -1,15 +1,27 @@
--- A job's last step is done. A finished delete forgets its document.
-local id, token, result = ARGV[1], ARGV[2], ARGV[3]
+-- A job's last step is done. A finished delete forgets its document, a finished drop its collection; an answer may be kept
+-- for the next one who asks the same: then its lifetime, the generation it rests on, what decided it and its events follow.
+local id, token, result, keep_ms, generation, profile, events = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end
 local job = job_key(id)
+local tenant, collection = get(job, 'tenant'), get(job, 'collection')
 redis.call('HSET', job, 'result', result, 'error_code', '', 'error_detail', '')
 if get(job, 'kind') == 'delete' then
   local doc = doc_key(get(job, 'document_id'))
   set_document(job, 'state', 'deleted')
-  redis.call('ZREM', documents_key(get(doc, 'tenant'), get(doc, 'collection')), get(job, 'document_id'))
+  redis.call('ZREM', documents_key(tenant, collection), get(job, 'document_id'))
   redis.call('DEL', doc .. ':originals')
   redis.call('PEXPIRE', doc, RETENTION_MS)
+end
+if get(job, 'kind') == 'drop' then
+  redis.call('DEL', collection_key(tenant, collection), documents_key(tenant, collection), names_key(tenant, collection),
+    metadata_key(tenant, collection), pending_key(tenant, collection))
+end
+if keep_ms and (get(job, 'answer_key') or '') ~= '' then
+  local key = answer_key(tenant, get(job, 'answer_key'))
+  redis.call('SET', ANSWERING, profile)
+  redis.call('HSET', key, 'generation', generation, 'profile', profile, 'result', result, 'events', events)
+  redis.call('PEXPIRE', key, keep_ms)
 end
 close(id, 'succeeded')
 return 'ok'

@@ -7,8 +7,12 @@ local function doc_key(id) return P .. 'doc:' .. id end
 local function collection_key(tenant, name) return P .. 'collection:' .. tenant .. ':' .. name end
 local function documents_key(tenant, name) return collection_key(tenant, name) .. ':documents' end
 local function names_key(tenant, name) return collection_key(tenant, name) .. ':names' end
+local function metadata_key(tenant, name) return collection_key(tenant, name) .. ':metadata' end
+local function pending_key(tenant, name) return collection_key(tenant, name) .. ':pending' end
 local function fence_key(id) return doc_key(id) .. ':writer' end
-local function queued_key(queue) return P .. 'queued:' .. queue end
+local function queued_key(queue, tenant) return P .. 'queued:' .. queue .. (tenant and ':' .. tenant or '') end
+local function held_key(queue, tenant) return P .. 'held:' .. queue .. (tenant and ':' .. tenant or '') end
+local function held_tenants_key(queue) return P .. 'held-tenants:' .. queue end
 local LEASES, DELAYED, LITTERED = P .. 'leases', P .. 'delayed', P .. 'littered'
 
 -- Leases use the server's clock, so a worker whose clock is wrong can neither keep nor steal one.
@@ -34,15 +38,53 @@ end
 
 -- Puts one message on a queue. Sequence numbers order the messages of a queue, so that a vanished one can be told
 -- from one that still waits.
-local function dispatch(id, queue, template)
-  local job = job_key(id)
+local function push(id, queue, tenant)
   local seq = redis.call('INCR', P .. 'seq:' .. queue)
   local tag = 'ragline-' .. seq .. '-' .. id
-  redis.call('LPUSH', queue, (string.gsub(template, '__DELIVERY_TAG__', tag)))
-  redis.call('HSET', job, 'queue', queue, 'message', template, 'step_state', 'queued', 'lease_until', 0, 'retry_at', 0)
+  redis.call('LPUSH', queue, (string.gsub(get(job_key(id), 'message'), '__DELIVERY_TAG__', tag)))
   redis.call('ZADD', queued_key(queue), seq, id)
+  redis.call('ZADD', queued_key(queue, tenant), seq, id)
+end
+
+-- Gives a tenant's held jobs the places on the queue that have become free.
+local function release(queue, tenant)
+  local held = held_key(queue, tenant)
+  for _ = redis.call('ZCARD', queued_key(queue, tenant)) + 1, TENANT_SHARE do
+    local id = redis.call('ZRANGE', held, 0, 0)[1]
+    if not id then
+      redis.call('SREM', held_tenants_key(queue), tenant)
+      return
+    end
+    redis.call('ZREM', held, id)
+    redis.call('ZREM', held_key(queue), id)
+    push(id, queue, tenant)
+  end
+end
+
+-- Lets a job wait on a queue. A tenant has few messages on it, its other jobs are held until one of those has left:
+-- so nobody waits behind all of another tenant's work.
+local function dispatch(id, queue, template)
+  local job = job_key(id)
+  local tenant = get(job, 'tenant')
+  redis.call('HSET', job, 'queue', queue, 'message', template, 'step_state', 'queued', 'lease_until', 0, 'retry_at', 0)
   redis.call('ZREM', LEASES, id)
   redis.call('ZREM', DELAYED, id)
+  local own = queued_key(queue, tenant)
+  if redis.call('ZCARD', own) < TENANT_SHARE or redis.call('ZSCORE', own, id) then return push(id, queue, tenant) end
+  local place = redis.call('INCR', P .. 'place:' .. queue)
+  redis.call('ZADD', held_key(queue, tenant), place, id)
+  redis.call('ZADD', held_key(queue), place, id)
+  redis.call('SADD', held_tenants_key(queue), tenant)
+end
+
+-- The job waits no longer: it was claimed, or it has ended.
+local function leave_queue(id)
+  local job = job_key(id)
+  local queue, tenant = get(job, 'queue'), get(job, 'tenant')
+  redis.call('ZREM', held_key(queue), id)
+  redis.call('ZREM', held_key(queue, tenant), id)
+  redis.call('ZREM', queued_key(queue), id)
+  if redis.call('ZREM', queued_key(queue, tenant), id) == 1 then release(queue, tenant) end
 end
 
 local function is_final(state)
@@ -66,9 +108,10 @@ end
 
 local function close(id, state)
   local job = job_key(id)
-  redis.call('ZREM', queued_key(get(job, 'queue')), id)
+  leave_queue(id)
   redis.call('ZREM', LEASES, id)
   redis.call('ZREM', DELAYED, id)
+  if get(job, 'kind') == 'ingest' then redis.call('ZREM', pending_key(get(job, 'tenant'), get(job, 'collection')), id) end
   redis.call('HSET', job, 'state', state, 'step_state', 'done', 'finished_at', now_ms(), 'lease_until', 0, 'message', '')
   emit(id, 'done', cjson.encode({ state = state }))
   local ttl = retention(get(job, 'kind'))
@@ -125,7 +168,58 @@ local function create_job(id, fields)
   redis.call('HSET', job, 'id', id, 'state', 'queued', 'step_state', 'queued', 'token', 0, 'attempts', 0,
     'interruptions', 0, 'crashes', 0, 'progress_done', 0, 'progress_total', 0, 'progress_unit', '', 'cancel', 0,
     'created_at', now_ms(), 'started_at', 0, 'finished_at', 0, 'checkpoint', '', 'result', '', 'worker', '',
-    'error_code', '', 'error_detail', '', 'document_id', '', 'collection', '', 'version', 0, unpack(fields))
+    'error_code', '', 'error_detail', '', 'document_id', '', 'collection', '', 'version', 0, 'generation', 0, unpack(fields))
+end
+
+-- Jobs that left a queue in one minute: says how fast it drains.
+local function drained_key(queue, minute) return P .. 'drained:' .. queue .. ':' .. minute end
+
+local function count_drained(queue, now)
+  local key = drained_key(queue, math.floor(now / 60000))
+  redis.call('INCR', key)
+  redis.call('PEXPIRE', key, 180000)
+end
+
+-- Tokens of the chat model that a tenant used on one day (UTC).
+local function tokens_key(tenant, now) return P .. 'tokens:' .. tenant .. ':' .. math.floor(now / 86400000) end
+
+-- Answers that may be given again, by what was asked; and what decides an answer beside question and documents, as the
+-- worker said that started or answered last.
+local function answer_key(tenant, key) return P .. 'answer:' .. tenant .. ':' .. key end
+local ANSWERING = P .. 'answering'
+
+-- What questions may filter by: the metadata of a document's visible version.
+local function set_metadata(tenant, collection, document, metadata)
+  redis.call('HSET', doc_key(document), 'metadata', metadata)
+  if metadata == '' then
+    redis.call('HDEL', metadata_key(tenant, collection), document)
+  else
+    redis.call('HSET', metadata_key(tenant, collection), document, metadata)
+  end
+end
+
+-- Takes a document out of sight and out of the way of its name, for a job that will delete it.
+local function hide_document(document, by_job)
+  local doc = doc_key(document)
+  local tenant, collection = get(doc, 'tenant'), get(doc, 'collection')
+  local running = get(doc, 'job_id')
+  if is_open(running) then cancel(running, 'superseded', 'replaced by job ' .. by_job) end
+  local col = collection_key(tenant, collection)
+  redis.call('HINCRBY', col, 'chunks', 0 - number(doc, 'chunks'))
+  if number(doc, 'version') > 0 then redis.call('HINCRBY', col, 'generation', 1) end
+  redis.call('HSET', doc, 'state', 'deleting', 'job_id', by_job, 'version', 0, 'chunks', 0, 'error_code', '',
+    'error_detail', '', 'updated_at', now_ms())
+  redis.call('HDEL', metadata_key(tenant, collection), document)
+  -- After a delete that failed, the name may belong to a newer document by now.
+  local names = names_key(tenant, collection)
+  if redis.call('HGET', names, get(doc, 'name')) == document then redis.call('HDEL', names, get(doc, 'name')) end
+end
+
+local function spend(tenant, usage)
+  local tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
+  local key = tokens_key(tenant, now_ms())
+  redis.call('INCRBY', key, tokens)
+  redis.call('PEXPIRE', key, 2 * 86400000)
 end
 
 -- A lease ran out: its worker died, froze or was cut off. True when the job may go on.

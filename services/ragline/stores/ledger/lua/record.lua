@@ -8,5 +8,8 @@ if total ~= '' then
   emit(id, 'progress', cjson.encode({ step = get(job, 'step'), done = tonumber(done), total = tonumber(total), unit = unit }))
 end
 if checkpoint ~= '' then redis.call('HSET', job, 'checkpoint', checkpoint) end
-for i = 7, #ARGV, 2 do emit(id, ARGV[i], ARGV[i + 1]) end
+for i = 7, #ARGV, 2 do
+  emit(id, ARGV[i], ARGV[i + 1])
+  if ARGV[i] == 'usage' then spend(get(job, 'tenant'), cjson.decode(ARGV[i + 1])) end
+end
 return 'ok'

@@ -17,6 +17,17 @@ local function dispatch_again(id)
   dispatch(id, get(job, 'queue'), get(job, 'message'))
 end
 
+-- What a tenant has on a queue must have a message there, or its held jobs would wait for ever.
+local function release_held(queue)
+  for _, tenant in ipairs(redis.call('SMEMBERS', held_tenants_key(queue))) do
+    local own = queued_key(queue, tenant)
+    for _, id in ipairs(redis.call('ZRANGE', own, 0, -1)) do
+      if not redis.call('ZSCORE', queued_key(queue), id) then redis.call('ZREM', own, id) end
+    end
+    release(queue, tenant)
+  end
+end
+
 for _, id in ipairs(jobs_until(LEASES, now)) do
   if count_crash(id) then dispatch_again(id) end
   expired = expired + 1
@@ -61,5 +72,6 @@ for i = 4, #ARGV do
       redis.call('PEXPIRE', looks, 10 * grace_ms)
     end
   end
+  release_held(queue)
 end
 return { expired, due, vanished }

@@ -1,0 +1,294 @@
+"""What the ledger refuses or knows already: backlogs, budgets, repeated requests."""
+
+from datetime import timedelta
+
+import pytest
+
+from ragline.common.errors import (
+    BacklogFull,
+    BudgetExhausted,
+    Conflict,
+    GenerationNotReached,
+    IdempotencyKeyReused,
+    Overloaded,
+)
+from ragline.common.models import DocumentState, JobState
+from ragline.common.queues import JobKind, Queue, Step
+from ragline.stores.ledger.accepting import AcceptLedger, Bounds, Idempotency, NewJob
+from ragline.stores.ledger.working import KeptAnswer
+from tests.support.ledger import COLLECTION, Ledger, new_query
+
+HOUR = timedelta(hours=1)
+
+
+def _bounded(ledger: Ledger, **bounds: int) -> None:
+    ledger.accepting = AcceptLedger(ledger.accepting._redis, Bounds(**bounds))
+
+
+def test_a_tenant_s_backlog_has_an_end(ledger: Ledger) -> None:
+    _bounded(ledger, max_backlog_per_tenant=3)
+    for number in range(3):
+        ledger.upload(tenant="a", name=f"{number}.pdf")
+    with pytest.raises(BacklogFull):
+        ledger.upload(tenant="a", name="more.pdf")
+    assert ledger.collection(tenant="a").documents == 3
+    assert ledger.upload(tenant="b").document_id
+
+
+def test_the_backlog_of_all_has_an_end(ledger: Ledger) -> None:
+    _bounded(ledger, max_backlog=2)
+    ledger.upload(tenant="a")
+    ledger.upload(tenant="b")
+    with pytest.raises(Overloaded):
+        ledger.upload(tenant="c")
+
+
+def test_a_backlog_further_on_counts_too(ledger: Ledger) -> None:
+    """Converting is fast, indexing may not be: an upload is refused where it would wait in the end."""
+    _bounded(ledger, max_backlog_per_tenant=1)
+    submission = ledger.upload(name="first.pdf")
+    ledger.working.advance(ledger.start(submission.job_id), Step.SPLIT)
+    ledger.working.advance(ledger.start(submission.job_id), Step.INDEX)
+    assert ledger.client.llen(Queue.DOCUMENT) == 0
+    with pytest.raises(BacklogFull):
+        ledger.upload(name="second.pdf")
+
+
+def test_a_refusal_says_when_to_come_again(ledger: Ledger) -> None:
+    _bounded(ledger, max_backlog_per_tenant=30)
+    jobs = [ledger.upload(name=f"{number}.pdf").job_id for number in range(30)]
+    with pytest.raises(BacklogFull) as refused:
+        ledger.upload(name="more.pdf")
+    assert refused.value.retry_after == timedelta(minutes=1), "nothing has left the queue yet"
+    for job in jobs[:20]:
+        ledger.start(job)
+    for number in range(20):
+        ledger.upload(name=f"again-{number}.pdf")
+    with pytest.raises(BacklogFull) as refused:
+        ledger.upload(name="more.pdf")
+    # 20 jobs left within at least 60 s and less than 120 s.
+    assert timedelta(seconds=3) <= (refused.value.retry_after or timedelta()) <= timedelta(seconds=6)
+
+
+def test_what_needs_no_work_is_never_refused(ledger: Ledger) -> None:
+    ledger.commit(ledger.upload(name="there.pdf"))
+    _bounded(ledger, max_backlog_per_tenant=1)
+    ledger.upload(name="waits.pdf")
+    assert ledger.upload(name="there.pdf").status is JobState.SUCCEEDED
+
+
+def test_tokens_of_a_day_run_out_and_only_those_of_one_tenant(ledger: Ledger) -> None:
+    _bounded(ledger, tokens_per_day=100)
+    for tenant in ("a", "b"):
+        ledger.upload(tenant=tenant)
+    for prompt_tokens in (60, 39):
+        claim = ledger.start(ledger.submit(new_query(tenant="a")).job_id)
+        ledger.working.record(claim, events=[("usage", {"prompt_tokens": prompt_tokens, "completion_tokens": 0})])
+        ledger.working.finish(claim, {})
+    claim = ledger.start(ledger.submit(new_query(tenant="a")).job_id)
+    ledger.working.record(claim, events=[("usage", {"completion_tokens": 1})])
+    with pytest.raises(BudgetExhausted) as refused:
+        ledger.submit(new_query(tenant="a"))
+    assert timedelta() < (refused.value.retry_after or timedelta()) <= timedelta(days=1)
+    assert ledger.submit(new_query(tenant="b")).job_id
+
+
+def _repeatable(key: str, request: str = "POST /v1/a") -> Idempotency:
+    return Idempotency(key=key, request=request)
+
+
+def test_a_repeated_upload_is_the_same_job(ledger: Ledger) -> None:
+    first = ledger.upload(idempotency=_repeatable("key"))
+    again = ledger.upload(idempotency=_repeatable("key"), object_key="originals/second.pdf")
+    assert (again.job_id, again.document_id, again.generation) == (first.job_id, first.document_id, first.generation)
+    assert (first.repeated, again.repeated, again.unchanged) == (False, True, False)
+    assert ledger.client.llen(Queue.DOCUMENT) == 1
+
+
+def test_a_repeated_question_is_the_same_job(ledger: Ledger) -> None:
+    ledger.upload()
+    jobs = {ledger.submit(new_query(idempotency=_repeatable("key"))).job_id for _ in range(3)}
+    assert len(jobs) == 1
+    assert ledger.client.llen(Queue.RAG) == 1
+
+
+def test_another_request_with_the_same_key_is_refused(ledger: Ledger) -> None:
+    ledger.upload(idempotency=_repeatable("key"))
+    with pytest.raises(IdempotencyKeyReused):
+        ledger.upload(name="other.pdf", idempotency=_repeatable("key", "POST /v1/b"))
+    with pytest.raises(IdempotencyKeyReused):
+        ledger.submit(new_query(idempotency=_repeatable("key", "POST /v1/c")))
+
+
+def test_keys_of_tenants_have_nothing_to_do_with_each_other(ledger: Ledger) -> None:
+    of_a = ledger.upload(tenant="a", idempotency=_repeatable("key"))
+    of_b = ledger.upload(tenant="b", idempotency=_repeatable("key", "another request"))
+    assert of_a.job_id != of_b.job_id
+
+
+def test_a_refused_request_uses_up_no_key(ledger: Ledger) -> None:
+    _bounded(ledger, max_backlog_per_tenant=1)
+    waiting = ledger.upload(name="first.pdf")
+    with pytest.raises(BacklogFull):
+        ledger.upload(name="second.pdf", idempotency=_repeatable("key"))
+    ledger.start(waiting.job_id)
+    assert not ledger.upload(name="second.pdf", idempotency=_repeatable("key")).repeated
+
+
+ASKED = {"answer_key": "what-was-asked"}
+RESULT = {"answer": "Five.", "citations": []}
+
+
+def _kept(ledger: Ledger, *, profile: str = "model-1", generation: int | None = None) -> KeptAnswer:
+    return KeptAnswer(
+        keep=HOUR,
+        generation=ledger.collection().generation if generation is None else generation,
+        profile=profile,
+        events=[("token", {"text": "Five."}), ("usage", {"prompt_tokens": 7})],
+    )
+
+
+def _answered(ledger: Ledger, kept: KeptAnswer) -> None:
+    claim = ledger.start(ledger.submit(new_query(**ASKED)).job_id)
+    ledger.working.finish(claim, RESULT, kept)
+
+
+def test_the_same_question_is_answered_at_once(ledger: Ledger) -> None:
+    ledger.commit(ledger.upload())
+    _answered(ledger, _kept(ledger))
+    submission = ledger.submit(new_query(**ASKED))
+    job = ledger.job(submission.job_id)
+    assert (submission.status, job.state, job.cached, job.result) == (
+        JobState.SUCCEEDED,
+        JobState.SUCCEEDED,
+        True,
+        RESULT,
+    )
+    events = [(event.type, event.data) for event in ledger.events(job.id)]
+    assert events == [
+        ("token", {"text": "Five."}),
+        ("usage", {"prompt_tokens": 7}),
+        ("done", {"state": "succeeded"}),
+    ]
+    assert ledger.client.llen(Queue.RAG) == 0
+
+
+@pytest.mark.parametrize("change", ["upload", "delete", "metadata", "profile", "question", "tenant"])
+def test_an_answer_is_not_given_again_after_anything_changed(ledger: Ledger, change: str) -> None:
+    first = ledger.upload()
+    ledger.commit(first)
+    _answered(ledger, _kept(ledger))
+    asked = new_query(**ASKED)
+    match change:
+        case "upload":
+            ledger.commit(ledger.upload(name="second.pdf"))
+        case "delete":
+            ledger.delete(str(first.document_id))
+        case "metadata":
+            ledger.upload(metadata={"year": 2026})
+        case "profile":
+            ledger.working.announce_profile("model-2")
+        case "question":
+            asked = new_query(answer_key="something-else")
+        case _:
+            ledger.commit(ledger.upload(tenant="b"))
+            asked = new_query(tenant="b", **ASKED)
+    assert ledger.submit(asked).status is JobState.QUEUED
+
+
+def test_an_answer_from_before_a_change_is_kept_for_nobody(ledger: Ledger) -> None:
+    """The upload became visible while the answer was being written."""
+    ledger.commit(ledger.upload())
+    kept = _kept(ledger)
+    ledger.commit(ledger.upload(name="second.pdf"))
+    _answered(ledger, kept)
+    assert ledger.submit(new_query(**ASKED)).status is JobState.QUEUED
+
+
+def test_a_known_answer_costs_no_tokens(ledger: Ledger) -> None:
+    ledger.commit(ledger.upload())
+    _answered(ledger, _kept(ledger))
+    _bounded(ledger, tokens_per_day=1)
+    claim = ledger.start(ledger.submit(new_query()).job_id)
+    ledger.working.record(claim, events=[("usage", {"prompt_tokens": 5})])
+    with pytest.raises(BudgetExhausted):
+        ledger.submit(new_query())
+    assert ledger.submit(new_query(**ASKED)).status is JobState.SUCCEEDED
+
+
+def test_metadata_counts_once_its_version_is_visible(ledger: Ledger) -> None:
+    first = ledger.upload(metadata={"year": 2025})
+    ledger.commit(first)
+    second = ledger.upload(content="second content", metadata={"year": 2026, "final": True})
+    assert ledger.document(first.document_id).metadata == {"year": 2025}
+    ledger.commit(second)
+    assert ledger.document(first.document_id).metadata == {"year": 2026, "final": True}
+
+
+def test_metadata_of_known_bytes_changes_at_once(ledger: Ledger) -> None:
+    first = ledger.upload(metadata={"year": 2025})
+    ledger.commit(first)
+    before = ledger.collection().generation
+    again = ledger.upload(metadata={"year": 2026})
+    assert again.status is JobState.SUCCEEDED
+    assert ledger.document(first.document_id).metadata == {"year": 2026}
+    assert ledger.collection().generation == before + 1 == again.generation
+
+
+def test_a_dropped_collection_is_gone_with_its_documents_and_its_name_is_free(ledger: Ledger) -> None:
+    documents = [str(ledger.upload(name=f"{number}.pdf").document_id) for number in range(3)]
+    drop = ledger.submit(NewJob(tenant="default", kind=JobKind.DROP, params={}, collection=COLLECTION))
+    assert ledger.run(ledger.accepting.collections("default", limit=10)) == []
+    with pytest.raises(Conflict):
+        ledger.upload(name="new.pdf")
+    claim = ledger.start(drop.job_id)
+    assert ledger.working.delete_documents(claim, documents) == 3
+    assert ledger.working.delete_documents(claim, documents) == 0
+    for document in documents:
+        record = ledger.document(document)
+        assert record.state is DocumentState.DELETING
+        ledger.working.finish(ledger.start(record.job_id), {})
+    assert ledger.working.document_ids("default", COLLECTION) == []
+    ledger.working.finish(claim, {})
+    assert list(ledger.client.scan_iter("ragline:collection:*")) == []
+    assert ledger.upload(name="new.pdf").generation == 1
+
+
+def test_a_drop_tries_deletes_that_failed_again(ledger: Ledger) -> None:
+    document = str(ledger.upload().document_id)
+    claim = ledger.start(
+        ledger.submit(NewJob(tenant="default", kind=JobKind.DROP, params={}, collection=COLLECTION)).job_id
+    )
+    ledger.working.delete_documents(claim, [document])
+    ledger.working.fail(ledger.start(ledger.document(document).job_id), Conflict("broken"))
+    started = [ledger.working.delete_documents(claim, [document]) for _ in range(2)]
+    assert sum(started) == 1
+
+
+def _has(ledger: Ledger, generation: int | None) -> bool:
+    assert generation is not None
+    return ledger.run(ledger.accepting.has_generation("default", COLLECTION, generation))
+
+
+def test_a_promised_generation_holds_all_that_was_promised_up_to_it(ledger: Ledger) -> None:
+    first, second = ledger.upload(name="first.pdf"), ledger.upload(name="second.pdf")
+    assert (first.generation, second.generation) == (1, 2)
+    ledger.commit(second)
+    # It overtook the first one, which a reader of generation 2 may expect as well.
+    assert (_has(ledger, 1), _has(ledger, 2)) == (False, False)
+    assert ledger.collection().generation == 2
+    ledger.commit(first)
+    assert (_has(ledger, 1), _has(ledger, 2)) == (True, True)
+    assert (ledger.collection().generation, ledger.job(first.job_id).generation) == (3, 1)
+
+
+def test_an_upload_that_fails_keeps_no_reader_waiting(ledger: Ledger) -> None:
+    submission = ledger.upload()
+    ledger.working.fail(ledger.start(submission.job_id), Conflict("broken"))
+    assert _has(ledger, submission.generation)
+
+
+def test_a_generation_that_nobody_promised_is_refused_at_once(ledger: Ledger) -> None:
+    ledger.commit(ledger.upload())
+    with pytest.raises(GenerationNotReached):
+        _has(ledger, 2)

@@ -26,6 +26,7 @@ __all__ = [
     "FieldProblem",
     "Problem",
     "install_problem_handlers",
+    "openai_error",
     "problem",
     "problem_response",
     "request_id",
@@ -34,6 +35,8 @@ __all__ = [
 logger = structlog.get_logger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_OPENAI_PATHS = ("/v1/chat/", "/v1/embeddings", "/v1/models")
 
 _RETRY_AFTER_SECONDS = 2
 """Told to clients when a part is away: the supervisor or Kubernetes restarts most parts within seconds."""
@@ -66,16 +69,24 @@ def install_problem_handlers(app: FastAPI) -> None:
     async def _named(request: Request, error: RagError) -> Response:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logger.warning("request failed", **error.to_log())
-        return problem_response(error, request_id(request))
+        return problem_response(error, request_id(request), path=request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        return problem_response(_invalid_request(error), request_id(request))
+        return problem_response(_invalid_request(error), request_id(request), path=request.url.path)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         named = error.__cause__ if isinstance(error.__cause__, RagError) else _from_status(error)
-        return problem_response(named, request_id(request), headers=dict(error.headers or {}))
+        headers = dict(error.headers or {})
+        return problem_response(named, request_id(request), path=request.url.path, headers=headers)
+
+
+def openai_error(error: RagError) -> dict[str, str | None]:
+    """The error in the shape that OpenAI's clients read: a member of the problem, or a chunk of a stream."""
+    told = problem(error, "")
+    param = told.errors[0].pointer.removeprefix("/body/") if told.errors else None
+    return {"message": told.detail, "type": _openai_type(error), "code": error.code, "param": param}
 
 
 def problem(error: RagError, request_id: str) -> Problem:
@@ -93,9 +104,19 @@ def problem(error: RagError, request_id: str) -> Problem:
     )
 
 
-def problem_response(error: RagError, request_id: str, *, headers: dict[str, str] | None = None) -> Response:
-    """The problem as a reply, with ``Retry-After`` when another try makes sense."""
+def problem_response(
+    error: RagError, request_id: str, *, path: str, headers: dict[str, str] | None = None
+) -> Response:
+    """The problem as a reply, with ``Retry-After`` when another try makes sense.
+
+    Parameters
+    ----------
+    path
+        Of the request: where OpenAI's clients call, they find the error in their own shape as well.
+    """
     content = problem(error, request_id).model_dump()
+    if path.startswith(_OPENAI_PATHS):
+        content["error"] = openai_error(error)
     sent = dict(headers or {})
     if isinstance(error, Unauthorized):
         # RFC 9110, section 11.6.1: a 401 must name a scheme that is accepted.
@@ -113,6 +134,20 @@ def request_id(request: Request) -> str:
     """The id that names this request in logs and replies."""
     trace = getattr(request.state, "trace", None)
     return trace.request_id if trace else ""
+
+
+def _openai_type(error: RagError) -> str:
+    match error.status:
+        case HTTPStatus.UNAUTHORIZED:
+            return "authentication_error"
+        case HTTPStatus.FORBIDDEN:
+            return "permission_error"
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return "rate_limit_error"
+        case status if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return "server_error"
+        case _:
+            return "invalid_request_error"
 
 
 def _from_status(error: HTTPException) -> RagError:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import orjson
 import structlog
@@ -69,8 +70,8 @@ class JobReader:
                 break
         return await self._ledger.job(self._tenant, self._job_id)
 
-    async def events(self, request: Request, *, after: str = "0", owned: bool = False) -> AsyncIterator[bytes]:
-        """The job's events as server-sent events until it is done.
+    async def events(self, request: Request, *, after: str = "0", owned: bool = False) -> AsyncGenerator[Event | None]:
+        """The job's events until it is done; None after every silence that a client should hear something of.
 
         Parameters
         ----------
@@ -78,6 +79,11 @@ class JobReader:
             Id of the last event the client has.
         owned
             The job exists for this stream alone: a client that leaves cancels it.
+
+        Raises
+        ------
+        TransientError
+            The ledger went away.
         """
         finished = False
         quiet_since = time.monotonic()
@@ -85,18 +91,28 @@ class JobReader:
             async for event in self._ledger.follow(self._job_id, after=after):
                 if event is not None:
                     finished = _is_last(event)
-                    yield _sse(event.type, event.data, event.id)
+                    yield event
                     quiet_since = time.monotonic()
                 elif await request.is_disconnected():
                     return
                 elif time.monotonic() - quiet_since > _HEARTBEAT_SECONDS:
-                    yield format_sse_event(comment="waiting")
+                    yield None
                     quiet_since = time.monotonic()
-        except RagError as error:
-            yield _sse("error", {"code": error.code, "detail": error.detail})
         finally:
             if owned and not finished:
                 await asyncio.shield(self._cancel())
+
+    async def server_sent_events(
+        self, request: Request, *, after: str = "0", owned: bool = False
+    ) -> AsyncIterator[bytes]:
+        """The same as server-sent events; a ledger that goes away ends them with an ``error``."""
+        try:
+            # Closed at once when the client leaves: the job may have to be cancelled.
+            async with aclosing(self.events(request, after=after, owned=owned)) as events:
+                async for event in events:
+                    yield _sse(event.type, event.data, event.id) if event else format_sse_event(comment="waiting")
+        except RagError as error:
+            yield _sse("error", {"code": error.code, "detail": error.detail})
 
     async def _cancel(self) -> None:
         try:

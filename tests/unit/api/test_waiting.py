@@ -122,7 +122,7 @@ def _events(ledger: ScriptedLedger, *, client: Client | None = None, most: int =
     """At most so many frames; then the reader is closed, as a server does when its client leaves."""
 
     async def collect() -> list[bytes]:
-        stream = _reader(ledger).events(cast("Request", client or Client()), **options)
+        stream = _reader(ledger).server_sent_events(cast("Request", client or Client()), **options)
         frames: list[bytes] = []
         async for frame in stream:
             frames.append(frame)

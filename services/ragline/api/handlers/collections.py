@@ -90,7 +90,7 @@ async def query_collection(
     job_id = submission.job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
     if "text/event-stream" in accept:
-        events = reader.events(request, owned=True)
+        events = reader.server_sent_events(request, owned=True)
         return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
     if "respond-async" in prefer:
         reply = submission_reply(submission)

@@ -70,7 +70,7 @@ async def get_job_events(
     job_id: str, request: Request, context: Context, tenant: Tenant, last_event_id: _EventId = "0"
 ) -> StreamingResponse:
     await context.ledger.job(tenant, job_id)
-    events = JobReader(context.ledger, tenant=tenant, job_id=job_id).events(request, after=last_event_id)
+    events = JobReader(context.ledger, tenant=tenant, job_id=job_id).server_sent_events(request, after=last_event_id)
     return EventStream(events, streams=context.streams, tenant=tenant)
 
 

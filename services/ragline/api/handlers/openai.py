@@ -1,0 +1,78 @@
+"""The part of OpenAI's API that tools expect: a model is a collection."""
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+
+from ragline.api.completions import CompletionStream, completion
+from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.openai_schemas import ChatRequest, ModelList, ModelReply
+from ragline.api.questions import NewQuestion
+from ragline.api.streaming import EventStream
+from ragline.api.waiting import JobReader
+from ragline.common.models import CollectionRecord
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["openai"])
+
+_MOST_MODELS = 1000
+
+
+@router.post(
+    "/chat/completions",
+    summary="Ask a collection, as a chat",
+    description=(
+        "`model` is a collection; the last message is the question, earlier ones say what it means. `citations` come "
+        "beside the choices, in the last chunk of a stream too. `top_k`, `filter` and `min_generation` are as in "
+        "queries. Messages of the system are not followed: the service has a prompt of its own."
+    ),
+    response_model=dict[str, Any],
+    responses={200: {"content": {"text/event-stream": {}}}},
+)
+async def create_chat_completion(
+    request: Request, body: ChatRequest, context: Context, tenant: Tenant, trace: Trace
+) -> Response:
+    new = NewQuestion(
+        question=body.question(usual_top_k=context.config.retrieval_top_k),
+        tenant=tenant,
+        collection=body.model,
+        min_generation=body.min_generation or 0,
+    )
+    job_id = (await context.questions.submit(new, trace)).job_id
+    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
+    headers = {"Location": f"/v1/jobs/{job_id}"}
+    if not body.stream:
+        job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
+        return JSONResponse(completion(job), headers=headers)
+    stream = CompletionStream(
+        job_id=job_id,
+        collection=body.model,
+        with_usage=body.stream_options is not None and body.stream_options.include_usage,
+        finished=lambda: context.ledger.job(tenant, job_id),
+    )
+    return EventStream(_chunks(stream, reader, request), streams=context.streams, tenant=tenant, headers=headers)
+
+
+@router.get("/models", summary="Collections, as models")
+async def list_models(context: Context, tenant: Tenant) -> ModelList:
+    records = await context.ledger.collections(tenant, limit=_MOST_MODELS)
+    return ModelList(data=[_model(record) for record in records])
+
+
+@router.get("/models/{model}", summary="One collection, as a model")
+async def get_model(model: str, context: Context, tenant: Tenant) -> ModelReply:
+    return _model(await context.ledger.collection(tenant, model))
+
+
+async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncIterator[bytes]:
+    async with aclosing(reader.events(request, owned=True)) as events:
+        async for chunk in stream.chunks(events):
+            yield chunk
+
+
+def _model(record: CollectionRecord) -> ModelReply:
+    return ModelReply(id=record.name, created=record.created_at // 1000)

@@ -1,0 +1,112 @@
+"""Bodies of the OpenAI-compatible endpoints. What a client may send and we have no use for is not refused."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from ragline.common.constants import MAX_QUESTION_CHARS, MAX_TOP_K
+from ragline.common.metadata import check_filter
+from ragline.common.questions import Question, Turn
+
+__all__ = ["ChatMessage", "ChatRequest", "ModelList", "ModelReply", "StreamOptions"]
+
+_MOST_MESSAGES = 200
+_MOST_MESSAGE_CHARS = 100_000
+_MOST_TURNS = 10
+"""Earlier turns that are looked at; older ones rarely say what a question means."""
+
+
+class _Lenient(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+
+class TextPart(_Lenient):
+    type: Literal["text"]
+    text: Annotated[str, StringConstraints(max_length=_MOST_MESSAGE_CHARS)]
+
+
+class ChatMessage(_Lenient):
+    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
+    content: Annotated[str, StringConstraints(max_length=_MOST_MESSAGE_CHARS)] | list[TextPart] | None = None
+
+    @property
+    def text(self) -> str:
+        """All of its text."""
+        if isinstance(self.content, list):
+            return "\n".join(part.text for part in self.content)
+        return self.content or ""
+
+
+class StreamOptions(_Lenient):
+    include_usage: bool = False
+
+
+class ChatRequest(_Lenient):
+    model: str = Field(min_length=1, max_length=200, description="A collection", examples=["handbook"])
+    messages: list[ChatMessage] = Field(
+        min_length=1,
+        max_length=_MOST_MESSAGES,
+        description="The last one is the question, of the user",
+        examples=[[{"role": "user", "content": "How many weeks of parental leave are there?"}]],
+    )
+    stream: bool = Field(default=False, examples=[False])
+    stream_options: StreamOptions | None = Field(None, examples=[{"include_usage": True}])
+    temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, examples=[0.2])
+    max_tokens: int | None = Field(None, ge=1, le=2**31, examples=[300])
+    max_completion_tokens: int | None = Field(None, ge=1, le=2**31, description="Newer name of `max_tokens`", examples=[300])
+    n: int | None = Field(None, description="Only one answer is given", examples=[1])
+    top_k: int | None = Field(None, ge=1, le=MAX_TOP_K, description="Passages the answer may rest on", examples=[3])
+    filter: dict[str, Any] | None = Field(
+        None, description="Conditions on the metadata of documents", examples=[{"department": "hr"}]
+    )
+    min_generation: int | None = Field(
+        None, ge=0, le=2**53, description="The `generation` of an upload that the answer must know of", examples=[1]
+    )
+
+    @field_validator("n")
+    @classmethod
+    def _one_answer(cls, value: int | None) -> int | None:
+        if value not in {None, 1}:
+            msg = "only one answer is given"
+            raise ValueError(msg)
+        return value
+
+    @model_validator(mode="after")
+    def _ends_with_a_question(self) -> "ChatRequest":
+        last = self.messages[-1]
+        if last.role != "user" or not 1 <= len(last.text.strip()) <= MAX_QUESTION_CHARS:
+            msg = f"the last message is the user's question, of 1 to {MAX_QUESTION_CHARS} characters"
+            raise ValueError(msg)
+        return self
+
+    def question(self, *, usual_top_k: int) -> Question:
+        """The question with what was said before it.
+
+        Raises
+        ------
+        InvalidRequest
+            The filter is none.
+        """
+        said = [message for message in self.messages[:-1] if message.role in {"user", "assistant"} and message.text]
+        return Question(
+            text=self.messages[-1].text.strip(),
+            top_k=self.top_k or usual_top_k,
+            history=tuple(
+                Turn(role=message.role, text=message.text[:MAX_QUESTION_CHARS]) for message in said[-_MOST_TURNS:]
+            ),
+            filter=check_filter(self.filter) if self.filter else {},
+            temperature=self.temperature,
+            max_tokens=self.max_completion_tokens or self.max_tokens,
+        )
+
+
+class ModelReply(BaseModel):
+    id: str = Field(description="Name of the collection", examples=["handbook"])
+    object: Literal["model"] = "model"
+    created: int = Field(description="Unix seconds")
+    owned_by: str = "ragline"
+
+
+class ModelList(BaseModel):
+    object: Literal["list"] = "list"
+    data: list[ModelReply]

@@ -10,13 +10,16 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ragline.api.access import AccessControl
 from ragline.api.questions import QuestionSubmission
 from ragline.api.submissions import DocumentSubmission
 from ragline.common.config import ApiConfig
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
 from ragline.common.errors import DependencyError, RagError, TransientError
+from ragline.stores.api_keys import ApiKeys
 from ragline.stores.ledger.accepting import AcceptLedger
 from ragline.stores.objects import ObjectStore
+from ragline.stores.rate_limits import RedisRateLimits
 from ragline.stores.redis_connection import async_redis_client
 
 __all__ = ["ApiContext"]
@@ -41,6 +44,7 @@ class ApiContext:
             # A second try for an idle connection that turns out to be dead, none after a timeout: it has cost the wait.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
+        self.access = AccessControl(keys=ApiKeys(self._redis), limits=RedisRateLimits(self._redis), config=config)
         self.ledger = AcceptLedger(self._redis)
         self.objects = ObjectStore(config.object_store_url)
         self.questions = QuestionSubmission(ledger=self.ledger, config=config)

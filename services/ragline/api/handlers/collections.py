@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.dependencies import Asker, Context, Ingester, Reader, Trace
 from ragline.api.replies import collection_reply, submission_reply
 from ragline.api.schemas import AnswerReply, CollectionList, CollectionReply, QueryRequest, SubmissionReply
 from ragline.api.waiting import JobReader
@@ -19,13 +19,13 @@ router = APIRouter(prefix="/v1/collections", tags=["collections"])
 
 
 @router.get("", summary="All collections")
-async def list_collections(context: Context, tenant: Tenant) -> CollectionList:
+async def list_collections(context: Context, tenant: Reader) -> CollectionList:
     records = await context.ledger.collections(tenant)
     return CollectionList(collections=[collection_reply(record) for record in records])
 
 
 @router.get("/{name}", summary="One collection")
-async def get_collection(name: str, context: Context, tenant: Tenant) -> CollectionReply:
+async def get_collection(name: str, context: Context, tenant: Reader) -> CollectionReply:
     return collection_reply(await context.ledger.collection(tenant, name))
 
 
@@ -45,7 +45,7 @@ async def query_collection(
     request: Request,
     body: QueryRequest,
     context: Context,
-    tenant: Tenant,
+    tenant: Asker,
     trace: Trace,
     accept: Annotated[str, Header()] = "application/json",
     prefer: Annotated[str, Header()] = "",
@@ -68,7 +68,7 @@ async def query_collection(
 
 @router.post("/{name}/verifications", status_code=202, summary="Compare the stored chunks with the manifests")
 async def verify_collection(
-    name: str, response: Response, context: Context, tenant: Tenant, trace: Trace
+    name: str, response: Response, context: Context, tenant: Ingester, trace: Trace
 ) -> SubmissionReply:
     new = NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)
     reply = submission_reply(await context.ledger.accept_job(new, trace))

@@ -11,8 +11,8 @@ from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil, inf
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ragline.api.problems import problem_response
 from ragline.common.access import Principal
@@ -190,18 +190,14 @@ class AccessMiddleware:
             await self._app(scope, receive, send)
             return
         verdict = await _verdict(scope)
-
-        async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(verdict.headers)
-            await send(message)
-
+        # `RequestContextMiddleware` sends them with whatever is answered, by the app or in its place.
+        scope["state"]["headers"] = verdict.headers
         if isinstance(verdict.outcome, Principal):
             scope["state"]["principal"] = verdict.outcome
-            await self._app(scope, receive, send_with_limits)
+            await self._app(scope, receive, send)
             return
         reply = problem_response(verdict.outcome, scope["state"]["trace"].request_id)
-        await reply(scope, receive, send_with_limits)
+        await reply(scope, receive, send)
 
 
 def client_address(scope: Mapping[str, object]) -> str:

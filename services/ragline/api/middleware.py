@@ -89,7 +89,7 @@ _READ_BY_PAGES = (
 
 
 class RequestContextMiddleware:
-    """Gives every request its id and trace, and logs it."""
+    """Gives every request its id and trace, sends what is known about it with the answer, and logs it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -110,6 +110,7 @@ class RequestContextMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = trace.request_id
                 headers["traceparent"] = trace.traceparent
+                headers.update(scope["state"].get("headers", {}))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):

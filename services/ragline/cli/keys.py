@@ -35,7 +35,7 @@ _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 def duration(text: str) -> timedelta:
     """``90d``, ``24h``, ``30m`` or ``10s``."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text)
     if found is None:
         msg = f"{text} is not a number with a unit: 90d, 24h, 30m or 10s"
         raise typer.BadParameter(msg)

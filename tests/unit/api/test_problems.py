@@ -27,6 +27,7 @@ from ragline.common.errors import (
     Unauthorized,
     error_class,
 )
+from tests.support.access import access_control
 
 SECRET = "what went wrong, with a secret in it"
 
@@ -66,7 +67,6 @@ EXPECTED = {
     "unsupported_media_type": (415, False),
 }
 """Status and `retryable` by code: clients rely on them."""
-from tests.support.access import access_control
 
 
 def _leaves(kind: type[RagError] = RagError) -> Iterator[type[RagError]]:

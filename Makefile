@@ -114,7 +114,7 @@ images: ## Build the images of the API and the workers (BASE_IMAGE, REGISTRY, TA
 e2e: $(DEV) ## Run the end-to-end tests on a cluster (KUBE_CONTEXT, ROWS="test_a_ or test_b_", E2E_RESULTS=1)
 	$(call timed,end-to-end tests,DOCKER=$(DOCKER) $(BIN)/python -m pytest e2e -s -p no:randomly $(if $(ROWS),-k "$(ROWS)"))
 
-keys: ## Print fresh random keys for API_KEYS
+keys: ## Print fresh random keys for API_KEYS (`ragline keys create` makes keys with a tenant, scopes and an end)
 	@$(PYTHON) -c 'import secrets; print("API_KEYS=" + ",".join(secrets.token_urlsafe(32) for _ in range(2)))'
 
 update-deps: $(DEV) ## Raise every pin in requirements/ to the newest version that pyproject.toml allows

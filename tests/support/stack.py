@@ -94,7 +94,14 @@ def running_stack(folder: Path, settings: Mapping[str, str] | None = None) -> It
         port = free_port()
         env = {**_settings(folder, redis_url, chroma_url), **(settings or {})}
         serve = python(
-            "-m", "uvicorn", "ragline.api.main:create_app", "--factory", "--port", str(port), "--no-access-log"
+            "-m",
+            "uvicorn",
+            "ragline.api.main:create_app",
+            "--factory",
+            "--port",
+            str(port),
+            "--no-access-log",
+            "--no-proxy-headers",
         )
         api = Process(serve, log=folder / "api.log", env=env)
         exits.callback(api.stop)
@@ -130,6 +137,9 @@ def _settings(folder: Path, redis_url: str, chroma_url: str) -> dict[str, str]:
         "CACHE_DIR": cache,
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "DEBUG",
+        # Tests send what they need at once; those about limits set them.
+        "RATE_LIMIT_GENERAL_PER_MINUTE": "0",
+        "RATE_LIMIT_RAG_PER_MINUTE": "0",
     }
 
 

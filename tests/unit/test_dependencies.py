@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 LOCKS = {
-    "api": {"extras": ["api"], "groups": []},
+    "api": {"extras": ["api", "cli"], "groups": []},
     "worker": {"extras": ["worker", "local-embedder", "openai", "chroma-client"], "groups": []},
     "graph-builder": {"extras": ["graph-builder"], "groups": []},
     "laptop": {"extras": ["laptop"], "groups": ["build"]},

@@ -10,14 +10,17 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from ragline.api.access import AccessControl
 from ragline.api.questions import QuestionSubmission
 from ragline.api.streaming import OpenStreams
 from ragline.api.submissions import DocumentSubmission
 from ragline.common.config import ApiConfig
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
 from ragline.common.errors import DependencyError, RagError, TransientError
+from ragline.stores.api_keys import ApiKeys
 from ragline.stores.ledger.accepting import AcceptLedger, Bounds
 from ragline.stores.objects import ObjectStore
+from ragline.stores.rate_limits import RedisRateLimits
 from ragline.stores.redis_connection import async_redis_client
 
 __all__ = ["ApiContext"]
@@ -51,6 +54,7 @@ class ApiContext:
             ),
         )
         self.streams = OpenStreams(limit=config.max_streams, limit_per_tenant=config.max_streams_per_tenant)
+        self.access = AccessControl(keys=ApiKeys(self._redis), limits=RedisRateLimits(self._redis), config=config)
         self.objects = ObjectStore(config.object_store_url)
         self.questions = QuestionSubmission(ledger=self.ledger, config=config)
         self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)

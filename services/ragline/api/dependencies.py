@@ -1,16 +1,40 @@
 """What handlers are given."""
 
-import secrets
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Security
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from ragline.api.context import ApiContext
-from ragline.common.constants import DEFAULT_TENANT
-from ragline.common.errors import Unauthorized
+from ragline.common.access import Principal, Scope
+from ragline.common.errors import Forbidden
 from ragline.common.telemetry import TraceContext
 
-__all__ = ["Context", "Tenant", "Trace", "get_context", "get_tenant", "get_trace"]
+__all__ = [
+    "Asker",
+    "Caller",
+    "Context",
+    "Ingester",
+    "Reader",
+    "Submitter",
+    "Trace",
+    "get_caller",
+    "get_context",
+    "get_tenant",
+    "get_trace",
+]
+
+# For the OpenAPI page: `AccessMiddleware` has read and checked the key by then.
+_API_KEY = APIKeyHeader(
+    name="X-API-Key", scheme_name="ApiKey", description="A key of `ragline keys create`", auto_error=False
+)
+_BEARER = HTTPBearer(scheme_name="Bearer", description="The same key, as OpenAI's clients send it", auto_error=False)
+
+
+def get_caller(request: Request) -> Principal:
+    """Who sends this request."""
+    principal: Principal = request.state.principal
+    return principal
 
 
 def get_context(request: Request) -> ApiContext:
@@ -19,27 +43,30 @@ def get_context(request: Request) -> ApiContext:
     return context
 
 
+def get_tenant(
+    needed: SecurityScopes,
+    caller: Annotated[Principal, Depends(get_caller)],
+    _key: Annotated[str | None, Security(_API_KEY)],
+    _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+) -> str:
+    """The tenant of a caller that has one of the scopes."""
+    if not any(caller.may(Scope(scope)) for scope in needed.scopes):
+        raise Forbidden(f"The key needs the scope {' or '.join(needed.scopes)}")
+    return caller.tenant
+
+
 def get_trace(request: Request) -> TraceContext:
     """Who this request is."""
     trace: TraceContext = request.state.trace
     return trace
 
 
-def get_tenant(request: Request, context: Annotated[ApiContext, Depends(get_context)]) -> str:
-    """The owner of the request's key; one tenant owns everything while keys are a plain list."""
-    if not context.config.enable_auth:
-        return DEFAULT_TENANT
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else ""
-    given = (request.headers.get("x-api-key") or bearer).encode()
-    known = (key.strip().encode() for key in context.config.api_keys.get_secret_value().split(","))
-    # Every key is compared, and in constant time, so that the time of an answer tells nothing.
-    matches = [secrets.compare_digest(given, key) for key in known if key]
-    if not any(matches):
-        raise Unauthorized("Send a valid key as X-API-Key or Authorization: Bearer")
-    return DEFAULT_TENANT
-
-
+Caller = Annotated[Principal, Depends(get_caller)]
 Context = Annotated[ApiContext, Depends(get_context)]
-Tenant = Annotated[str, Depends(get_tenant)]
 Trace = Annotated[TraceContext, Depends(get_trace)]
+
+# The tenant, given to those who may read, ask, or change documents. Who may start a job of any kind may cancel one.
+Asker = Annotated[str, Security(get_tenant, scopes=[Scope.QUERY])]
+Ingester = Annotated[str, Security(get_tenant, scopes=[Scope.INGEST])]
+Reader = Annotated[str, Security(get_tenant, scopes=[Scope.READ])]
+Submitter = Annotated[str, Security(get_tenant, scopes=[Scope.INGEST, Scope.QUERY])]

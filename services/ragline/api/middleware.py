@@ -1,19 +1,30 @@
-"""Around every request: who it is, how large it may be, one log line, and a problem when all else fails."""
+"""Around every request: its ids, one log line, headers for browsers, a bound of its body, a problem for a defect."""
 
 import asyncio
 import re
 import time
+from collections.abc import Sequence
+from http import HTTPStatus
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import override
 
 from ragline.api.problems import problem_response
-from ragline.common.errors import InternalError, RequestTimeout, TooLarge
+from ragline.common.errors import Forbidden, InternalError, RequestTimeout, TooLarge
 from ragline.common.telemetry import TraceContext, new_trace
 
-__all__ = ["BodyLimitMiddleware", "RequestContextMiddleware"]
+__all__ = [
+    "BodyLimitMiddleware",
+    "CrossOriginMiddleware",
+    "DefectMiddleware",
+    "RequestContextMiddleware",
+    "SecurityHeadersMiddleware",
+]
 
 logger = structlog.get_logger(__name__)
 
@@ -32,8 +43,53 @@ _BODY_PAUSE_SECONDS = 30
 holds its connection open does not hold a temporary file or an open upload with it for ever."""
 
 
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""An answer is data: a browser that is made to show one runs nothing of it and puts it into no frame."""
+
+_PAGES_POLICY = (
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; connect-src 'self'; worker-src blob:; "
+    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    "font-src https://fonts.gstatic.com; img-src data: https://fastapi.tiangolo.com https://cdn.redoc.ly"
+)
+"""What Swagger UI and ReDoc load, as FastAPI builds their pages."""
+
+_PAGES = {"/docs", "/redoc"}
+
+_TRANSPORT_SECURITY = "max-age=31536000"
+"""A year, for this host alone: what its neighbours speak is not ours to say."""
+
+_SENT_BY_PAGES = (
+    "Accept",
+    "Authorization",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Prefer",
+    "X-API-Key",
+    "X-Request-ID",
+    "traceparent",
+)
+
+_READ_BY_PAGES = (
+    "ETag",
+    "Location",
+    "Preference-Applied",
+    "RateLimit",
+    "RateLimit-Policy",
+    "Retry-After",
+    "X-Request-ID",
+    "traceparent",
+)
+
+
 class RequestContextMiddleware:
-    """Gives every request its id and trace, logs it, and turns an unexpected exception into a problem."""
+    """Gives every request its id and trace, sends what is known about it with the answer, and logs it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,20 +110,91 @@ class RequestContextMiddleware:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = trace.request_id
                 headers["traceparent"] = trace.traceparent
+                headers.update(scope["state"].get("headers", {}))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):
-            try:
-                await self._app(scope, receive, send_with_ids)
-            except ClientDisconnect:
-                logger.info("client left before its request was read", method=scope["method"], path=scope["path"])
-            except Exception:
-                logger.exception("request failed by a defect", method=scope["method"], path=scope["path"])
-                if status:
-                    raise
-                failure = problem_response(InternalError("defect"), trace.request_id)
-                await failure(scope, receive, send_with_ids)
+            await self._app(scope, receive, send_with_ids)
             _log_request(scope, status, time.monotonic() - started)
+
+
+class SecurityHeadersMiddleware:
+    """Tells browsers what they may do with an answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers.update(_SECURITY_HEADERS)
+                if scope["path"] in _PAGES and message["status"] == HTTPStatus.OK:
+                    headers["Content-Security-Policy"] = _PAGES_POLICY
+                # Over plain HTTP browsers ignore it, and a proxy in front may speak nothing else.
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+class CrossOriginMiddleware(CORSMiddleware):
+    """Opens the API to pages of these origins. No cookies: a key is sent by the page itself."""
+
+    def __init__(self, app: ASGIApp, *, origins: Sequence[str]) -> None:
+        super().__init__(
+            app,
+            allow_origins=origins,
+            allow_methods=("GET", "POST", "DELETE"),
+            allow_headers=_SENT_BY_PAGES,
+            expose_headers=_READ_BY_PAGES,
+        )
+
+    @override
+    def preflight_response(self, request_headers: Headers) -> Response:
+        allowed = super().preflight_response(request_headers)
+        if allowed.status_code < HTTPStatus.BAD_REQUEST:
+            return allowed
+        request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+        refusal = Forbidden("Pages of this origin may not send that; CORS_ORIGINS lists those that may")
+        return problem_response(refusal, request_id)
+
+
+class DefectMiddleware:
+    """Turns an unexpected exception into a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answered = False
+
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noted)
+        except ClientDisconnect:
+            logger.info("client left before its request was read", method=scope["method"], path=scope["path"])
+        except Exception:
+            logger.exception("request failed by a defect", method=scope["method"], path=scope["path"])
+            if answered:
+                raise
+            failure = problem_response(InternalError("defect"), scope["state"]["trace"].request_id, path=scope["path"])
+            await failure(scope, receive, send)
 
 
 class BodyLimitMiddleware:
@@ -86,7 +213,7 @@ class BodyLimitMiddleware:
         limit = self._max_upload_bytes + _MULTIPART_SLACK_BYTES if upload else _JSON_BODY_LIMIT_BYTES
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
-            reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id)
+            reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id, path=scope["path"])
             await reply(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, limit), send)
@@ -128,7 +255,10 @@ def _trace(headers: Headers) -> TraceContext:
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    if scope["path"] not in _QUIET_PATHS:
-        logger.info(
-            "request", method=scope["method"], path=scope["path"], status=status, milliseconds=round(seconds * 1000, 1)
-        )
+    if scope["path"] in _QUIET_PATHS:
+        return
+    fields = {"method": scope["method"], "path": scope["path"], "status": status}
+    principal = scope["state"].get("principal")
+    if principal is not None:
+        fields |= {"tenant": principal.tenant, "caller": principal.caller}
+    logger.info("request", milliseconds=round(seconds * 1000, 1), **fields)

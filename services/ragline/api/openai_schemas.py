@@ -20,14 +20,14 @@ class _Lenient(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
 
-class TextPart(_Lenient):
+class _TextPart(_Lenient):
     type: Literal["text"]
     text: Annotated[str, StringConstraints(max_length=_MOST_MESSAGE_CHARS)]
 
 
 class ChatMessage(_Lenient):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[str, StringConstraints(max_length=_MOST_MESSAGE_CHARS)] | list[TextPart] | None = None
+    content: Annotated[str, StringConstraints(max_length=_MOST_MESSAGE_CHARS)] | list[_TextPart] | None = None
 
     @property
     def text(self) -> str:
@@ -53,7 +53,9 @@ class ChatRequest(_Lenient):
     stream_options: StreamOptions | None = Field(None, examples=[{"include_usage": True}])
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, examples=[0.2])
     max_tokens: int | None = Field(None, ge=1, le=2**31, examples=[300])
-    max_completion_tokens: int | None = Field(None, ge=1, le=2**31, description="Newer name of `max_tokens`", examples=[300])
+    max_completion_tokens: int | None = Field(
+        None, ge=1, le=2**31, description="Newer name of `max_tokens`", examples=[300]
+    )
     n: int | None = Field(None, description="Only one answer is given", examples=[1])
     top_k: int | None = Field(None, ge=1, le=MAX_TOP_K, description="Passages the answer may rest on", examples=[3])
     filter: dict[str, Any] | None = Field(

@@ -105,7 +105,7 @@ def problem(error: RagError, request_id: str) -> Problem:
 
 
 def problem_response(
-    error: RagError, request_id: str, *, path: str, headers: dict[str, str] | None = None
+    error: RagError, request_id: str, *, path: str = "", headers: dict[str, str] | None = None
 ) -> Response:
     """The problem as a reply, with ``Retry-After`` when another try makes sense.
 

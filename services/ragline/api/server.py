@@ -31,6 +31,8 @@ class ApiWorker(UvicornWorker):
         "access_log": False,
         "http": "httptools",
         "loop": "uvloop",
+        # TRUSTED_PROXIES says which proxies are believed; uvicorn itself would believe any on this machine.
+        "proxy_headers": False,
     }
 
 

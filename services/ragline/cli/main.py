@@ -1,34 +1,29 @@
 """The command `ragline`: the service on a laptop, and a client of any Ragline API.
 
-Exit status of all commands: 0 done; 1 refused or failed; 2 wrong use or settings; 3 no API answers; 4 the collection
-holds no evidence (`ask`); 5 not consistent (`verify`).
+Exit status of all commands: 0 done; 1 refused or failed; 2 wrong use or settings; 3 no API answers (`keys`: no Redis);
+4 the collection holds no evidence (`ask`); 5 not consistent (`verify`).
 """
 
-import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from ragline.cli.asking import print_citations, read_answer
 from ragline.cli.client import RaglineClient
-from ragline.cli.failures import ApiFailure, ApiUnreachable, CannotStart
+from ragline.cli.exits import EXIT_FAILED, plain_failures, print_json
+from ragline.cli.failures import ApiFailure
 from ragline.cli.ingesting import ingest_files, outcome_table
+from ragline.cli.keys import app as keys_app
 from ragline.cli.replies import Consistency, understood
 from ragline.cli.showing import consistency_table, status_table
 from ragline.cli.supervisor.data_folder import running_service
-from ragline.common.config import ConfigError, LocalConfig, load_config
+from ragline.common.config import LocalConfig, load_config
 
 __all__ = ["app"]
 
-_EXIT_FAILED = 1
-_EXIT_WRONG_SETTINGS = 2
-_EXIT_UNREACHABLE = 3
 _EXIT_NO_EVIDENCE = 4
 _EXIT_INCONSISTENT = 5
 
@@ -38,10 +33,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     help="Ask your documents: PDFs in, cited answers out.",
     epilog=(
-        "Exit status: 0 done; 1 refused or failed; 2 wrong use or settings; 3 no API answers; "
+        "Exit status: 0 done; 1 refused or failed; 2 wrong use or settings; 3 no API answers (keys: no Redis); "
         "4 no evidence (ask); 5 not consistent (verify). An API that wants a key finds it in RAGLINE_API_KEY."
     ),
 )
+
+app.add_typer(keys_app, name="keys")
 
 _ApiUrl = Annotated[
     str | None,
@@ -66,7 +63,7 @@ def up(
     from ragline.cli.supervisor.plan import load_settings  # noqa: PLC0415
     from ragline.cli.up import serve  # noqa: PLC0415
 
-    with _plain_failures():
+    with plain_failures():
         status = serve(load_settings(data_dir), console=Console(), flower=flower)
     raise typer.Exit(status)
 
@@ -86,7 +83,7 @@ def part(
     from ragline.cli.supervisor.plan import load_settings  # noqa: PLC0415
     from ragline.cli.up import run_part  # noqa: PLC0415
 
-    with _plain_failures():
+    with plain_failures():
         run_part(load_settings(data_dir), name)
 
 
@@ -104,7 +101,7 @@ def demo(
     from ragline.cli.demo import load_samples, run_demo  # noqa: PLC0415
     from ragline.cli.supervisor.plan import load_settings  # noqa: PLC0415
 
-    with _plain_failures():
+    with plain_failures():
         status = run_demo(load_settings(data_dir), load_samples(samples), stop_after=stop_after, console=Console())
     raise typer.Exit(status)
 
@@ -119,10 +116,10 @@ def ingest(
 ) -> None:
     """Upload PDFs into a collection. Exit status 1 if any of them failed."""
     console = Console()
-    with _plain_failures(), _client(api_url) as client:
+    with plain_failures(), _client(api_url) as client:
         outcomes = ingest_files(client, files, collection=collection, wait=wait, console=console)
     console.print(outcome_table(outcomes))
-    raise typer.Exit(0 if all(outcome.ok for outcome in outcomes) else _EXIT_FAILED)
+    raise typer.Exit(0 if all(outcome.ok for outcome in outcomes) else EXIT_FAILED)
 
 
 @app.command()
@@ -136,10 +133,10 @@ def ask(
 ) -> None:
     """Ask a collection. Exit status 0 when it was answered, 4 when there is no evidence for an answer."""
     console = Console()
-    with _plain_failures(), _client(api_url) as client:
+    with plain_failures(), _client(api_url) as client:
         if as_json:
             reply = client.ask(collection, question, top_k=top_k)
-            _print_json(reply)
+            print_json(reply)
             answered = bool(reply.get("answered"))
         else:
             answer = read_answer(client.ask_stream(collection, question, top_k=top_k), console)
@@ -156,10 +153,10 @@ def status(
     api_url: _ApiUrl = None,
 ) -> None:
     """Where a document or a job is, why it waits and what happens next."""
-    with _plain_failures(), _client(api_url) as client:
+    with plain_failures(), _client(api_url) as client:
         reply = client.document(name) if name.startswith("doc_") else client.job(name)
     if as_json:
-        _print_json(reply)
+        print_json(reply)
     else:
         Console().print(status_table(reply))
 
@@ -172,14 +169,14 @@ def verify(
     api_url: _ApiUrl = None,
 ) -> None:
     """Compare the stored chunks of a collection with what they should be. Exit status 5 when they differ."""
-    with _plain_failures(), _client(api_url) as client:
+    with plain_failures(), _client(api_url) as client:
         job = client.finished(client.verify(collection).job_id)
         if job.error or job.status != "succeeded":
             reason = f"{job.error.title}: {job.error.detail} (code {job.error.code})" if job.error else ""
             raise ApiFailure(f"The verification {job.status}. {reason}")
         report = understood(Consistency, job.result)
     if as_json:
-        _print_json(job.result)
+        print_json(job.result)
     else:
         Console().print(consistency_table(collection, report))
     raise typer.Exit(0 if report.consistent else _EXIT_INCONSISTENT)
@@ -192,24 +189,3 @@ def _client(api_url: str | None) -> RaglineClient:
         api_url = running.api_url if running else f"http://127.0.0.1:{local.api_port}"
     # From the environment only: arguments are for every user of the computer to read.
     return RaglineClient(api_url, api_key=os.environ.get("RAGLINE_API_KEY"))
-
-
-@contextmanager
-def _plain_failures() -> Iterator[None]:
-    try:
-        yield
-    except ApiUnreachable as failure:
-        _fail(failure, _EXIT_UNREACHABLE)
-    except ConfigError as failure:
-        _fail(failure, _EXIT_WRONG_SETTINGS)
-    except (ApiFailure, CannotStart) as failure:
-        _fail(failure, _EXIT_FAILED)
-
-
-def _fail(failure: Exception, exit_status: int) -> NoReturn:
-    Console(stderr=True).print(Text(str(failure), "bold red"), soft_wrap=True)
-    raise typer.Exit(exit_status) from failure
-
-
-def _print_json(reply: object) -> None:
-    typer.echo(json.dumps(reply, indent=2, ensure_ascii=False))

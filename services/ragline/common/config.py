@@ -3,6 +3,8 @@
 Only the `main` modules and the factories see these classes; everything else is given plain values.
 """
 
+import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
@@ -22,6 +24,11 @@ ConfigT = TypeVar("ConfigT", bound="_Settings")
 _DEFAULT_MODELS = {"local": "all-MiniLM-L6-v2", "openai": "text-embedding-3-small"}
 
 _HTTP_URL = r"^https?://."
+_ORIGIN = r"https?://[^/\s]+"
+
+_IPV4 = 4
+_MAPPED_BITS = 96
+"""Length of the prefix in front of an IPv4 address that is written as an IPv6 one."""
 
 
 class ConfigError(Exception):
@@ -162,6 +169,34 @@ class ApiConfig(BaseConfig):
         70, ge=1, le=3600, description="How long open requests and streams may go on after the order to stop, seconds"
     )
 
+    @model_validator(mode="after")
+    def _edges_can_be_read(self) -> Self:
+        _ = self.proxy_networks
+        if any(origin != "*" and not re.fullmatch(_ORIGIN, origin) for origin in self.allowed_origins):
+            msg = "CORS_ORIGINS must be origins as browsers send them: https://app.example.com, without a path"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def allowed_origins(self) -> tuple[str, ...]:
+        """Web origins whose pages may call the API."""
+        return _listed(self.cors_origins)
+
+    @property
+    def proxy_networks(self) -> tuple[str, ...]:
+        """Networks of trusted proxies, those of IPv4 also as they look on a socket that takes both kinds."""
+        try:
+            networks = [ip_network(text) for text in _listed(self.trusted_proxies)]
+        except ValueError as error:
+            msg = f"TRUSTED_PROXIES must be addresses and networks: {error}"
+            raise ValueError(msg) from None
+        mapped = [
+            f"::ffff:{network.network_address}/{_MAPPED_BITS + network.prefixlen}"
+            for network in networks
+            if network.version == _IPV4
+        ]
+        return (*map(str, networks), *mapped)
+
 
 class WorkerConfig(BaseConfig):
     """Settings of the workers."""
@@ -235,6 +270,10 @@ class LocalConfig(_Settings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, text.split(","))))
 
 
 def load_config(

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope
 from structlog.typing import EventDict
 
 from ragline.api import middleware
-from ragline.api.middleware import BodyLimitMiddleware, RequestContextMiddleware
+from ragline.api.middleware import BodyLimitMiddleware, DefectMiddleware, RequestContextMiddleware
 from ragline.api.problems import PROBLEM_MEDIA_TYPE, install_problem_handlers
 from ragline.common.logging import configure_logging
 
@@ -54,6 +54,7 @@ def _app() -> FastAPI:
     app = FastAPI()
     install_problem_handlers(app)
     app.add_middleware(BodyLimitMiddleware, max_upload_bytes=UPLOAD_LIMIT_BYTES)
+    app.add_middleware(DefectMiddleware)
     app.add_middleware(RequestContextMiddleware)
 
     @app.post("/defect")
@@ -302,7 +303,7 @@ def test_an_exception_after_the_first_byte_ends_the_connection(logs: list[EventD
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        _post(app=RequestContextMiddleware(late))
+        _post(app=RequestContextMiddleware(DefectMiddleware(late)))
     assert [entry["event"] for entry in logs] == ["request failed by a defect"]
 
 
@@ -339,7 +340,7 @@ def test_other_protocols_pass_untouched(kind: str) -> None:
         seen.append(scope["type"])
         assert "state" not in scope
 
-    service = RequestContextMiddleware(BodyLimitMiddleware(app, max_upload_bytes=1))
+    service = RequestContextMiddleware(DefectMiddleware(BodyLimitMiddleware(app, max_upload_bytes=1)))
 
     async def never(*_: object) -> Any:  # noqa: ANN401 - of ASGI
         raise ClientDisconnect

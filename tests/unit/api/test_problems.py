@@ -27,6 +27,7 @@ from ragline.common.errors import (
     Unauthorized,
     error_class,
 )
+from tests.support.access import access_control
 
 SECRET = "what went wrong, with a secret in it"
 
@@ -108,7 +109,9 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EventDict]]:
 def service(monkeypatch: pytest.MonkeyPatch) -> FastAPI:
     """The real app, connected to nothing."""
     monkeypatch.setattr(main, "configure_logging", lambda **_: None)
-    return create_app(ApiConfig())
+    app = create_app(ApiConfig())
+    app.state.context = SimpleNamespace(config=ApiConfig(), access=access_control())
+    return app
 
 
 def _raising(error: Exception) -> FastAPI:
@@ -265,7 +268,7 @@ def test_an_unknown_code_has_none(service: FastAPI) -> None:
 def test_a_cursor_that_is_not_ours_is_422(service: FastAPI, cursor: str) -> None:
     async def collection(*_: str) -> None: ...
 
-    service.state.context = SimpleNamespace(config=ApiConfig(), ledger=SimpleNamespace(collection=collection))
+    service.state.context.ledger = SimpleNamespace(collection=collection)
 
     reply = _reply(service, "/v1/collections/papers/documents", params={"cursor": cursor})
 

@@ -48,6 +48,8 @@ def test_addresses_reach_the_parts_by_environment(plan_with: Planner, tmp_path: 
         "CACHE_DIR": f"{tmp_path}/data/cache",
         "API_PORT": "8000",
         "LOG_FORMAT": "console",
+        "RATE_LIMIT_GENERAL_PER_MINUTE": "0",
+        "RATE_LIMIT_RAG_PER_MINUTE": "0",
         "PYTHONUNBUFFERED": "1",
     }
 
@@ -90,9 +92,9 @@ def test_flower_is_told_the_broker_by_the_settings_of_all(plan_with: Planner, mo
 
 
 def test_what_the_user_set_is_left_alone(plan_with: Planner, tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("UPLOAD_ROOT=/srv/pdfs\nLOG_FORMAT=json\n")
+    (tmp_path / ".env").write_text("UPLOAD_ROOT=/srv/pdfs\nLOG_FORMAT=json\nRATE_LIMIT_RAG_PER_MINUTE=5\n")
     env = plan_with(CACHE_DIR="/srv/cache").parts[-1].env
-    assert {"UPLOAD_ROOT", "LOG_FORMAT", "CACHE_DIR"}.isdisjoint(env)
+    assert {"UPLOAD_ROOT", "LOG_FORMAT", "CACHE_DIR", "RATE_LIMIT_RAG_PER_MINUTE"}.isdisjoint(env)
 
 
 def test_the_broker_starts_first_and_stops_last(plan_with: Planner) -> None:

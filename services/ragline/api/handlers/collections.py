@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
-from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.dependencies import Asker, Context, Ingester, Reader, Trace
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.questions import NewQuestion
 from ragline.api.replies import collection_reply, submission_reply
@@ -28,7 +28,7 @@ _Name = TypeAdapter(str)
 
 @router.get("", summary="Collections by name")
 async def list_collections(
-    context: Context, tenant: Tenant, limit: Limit = 50, cursor: Cursor = None
+    context: Context, tenant: Reader, limit: Limit = 50, cursor: Cursor = None
 ) -> CollectionList:
     after = decode_cursor(cursor, _Name) if cursor else ""
     records = await context.ledger.collections(tenant, after=after, limit=limit + 1)
@@ -38,7 +38,7 @@ async def list_collections(
 
 
 @router.get("/{name}", summary="One collection")
-async def get_collection(name: str, context: Context, tenant: Tenant) -> CollectionReply:
+async def get_collection(name: str, context: Context, tenant: Reader) -> CollectionReply:
     return collection_reply(await context.ledger.collection(tenant, name))
 
 
@@ -49,7 +49,7 @@ async def get_collection(name: str, context: Context, tenant: Tenant) -> Collect
     description="It is out of sight at once; the name is free again when the job has ended.",
 )
 async def delete_collection(
-    name: str, response: Response, context: Context, tenant: Tenant, trace: Trace
+    name: str, response: Response, context: Context, tenant: Ingester, trace: Trace
 ) -> SubmissionReply:
     new = NewJob(tenant=tenant, kind=JobKind.DROP, params={}, collection=name)
     reply = submission_reply(await context.ledger.accept_job(new, trace))
@@ -73,7 +73,7 @@ async def query_collection(
     request: Request,
     body: QueryRequest,
     context: Context,
-    tenant: Tenant,
+    tenant: Asker,
     trace: Trace,
     accept: Annotated[str, Header()] = "application/json",
     prefer: Annotated[str, Header()] = "",
@@ -102,7 +102,7 @@ async def query_collection(
 
 @router.post("/{name}/verifications", status_code=202, summary="Compare the stored chunks with the manifests")
 async def verify_collection(
-    name: str, response: Response, context: Context, tenant: Tenant, trace: Trace
+    name: str, response: Response, context: Context, tenant: Ingester, trace: Trace
 ) -> SubmissionReply:
     new = NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)
     reply = submission_reply(await context.ledger.accept_job(new, trace))

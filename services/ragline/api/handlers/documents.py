@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, TypeAdapter
 from starlette.datastructures import UploadFile
 
-from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.dependencies import Context, Ingester, Reader, Trace
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.replies import document_reply, submission_reply
 from ragline.api.schemas import DocumentList, DocumentReply, SubmissionReply
@@ -55,7 +55,7 @@ async def upload_document(
     request: Request,
     response: Response,
     context: Context,
-    tenant: Tenant,
+    tenant: Ingester,
     trace: Trace,
     document_name: Annotated[str | None, Query(alias="name", description="Name of the document, for raw bytes")] = None,
 ) -> SubmissionReply:
@@ -79,7 +79,7 @@ async def upload_document(
 async def list_documents(
     name: str,
     context: Context,
-    tenant: Tenant,
+    tenant: Reader,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> DocumentList:
@@ -93,7 +93,7 @@ async def list_documents(
 
 
 @router.get("/documents/{document_id}", summary="Where a document is, why it waits, what happens next")
-async def get_document(document_id: str, context: Context, tenant: Tenant) -> DocumentReply:
+async def get_document(document_id: str, context: Context, tenant: Reader) -> DocumentReply:
     record = await context.ledger.document(tenant, document_id)
     try:
         job = await context.ledger.job(tenant, record.job_id)
@@ -104,7 +104,7 @@ async def get_document(document_id: str, context: Context, tenant: Tenant) -> Do
 
 @router.delete("/documents/{document_id}", status_code=202, summary="Delete a document")
 async def delete_document(
-    document_id: str, response: Response, context: Context, tenant: Tenant, trace: Trace
+    document_id: str, response: Response, context: Context, tenant: Ingester, trace: Trace
 ) -> SubmissionReply:
     new = NewJob(tenant=tenant, kind=JobKind.DELETE, params={}, document_id=document_id)
     reply = submission_reply(await context.ledger.accept_job(new, trace))

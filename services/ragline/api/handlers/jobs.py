@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import AfterValidator
 
-from ragline.api.dependencies import Context, Tenant
+from ragline.api.dependencies import Context, Reader, Submitter
 from ragline.api.replies import job_reply
 from ragline.api.schemas import JobReply
 from ragline.api.streaming import EventStream
@@ -45,7 +45,7 @@ async def get_job(
     job_id: str,
     response: Response,
     context: Context,
-    tenant: Tenant,
+    tenant: Reader,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds")] = 0,
     if_none_match: Annotated[str, Header(description="`ETag` of an earlier reply: 304 if it is still true")] = "",
 ) -> JobReply | Response:
@@ -60,14 +60,14 @@ async def get_job(
 
 
 @router.delete("/{job_id}", status_code=202, summary="Cancel a job")
-async def cancel_job(job_id: str, response: Response, context: Context, tenant: Tenant) -> JobReply:
+async def cancel_job(job_id: str, response: Response, context: Context, tenant: Submitter) -> JobReply:
     await context.ledger.cancel(tenant, job_id)
     return _reply(response, await context.ledger.job(tenant, job_id))
 
 
 @router.get("/{job_id}/events", summary="A job's events as they come", response_class=StreamingResponse)
 async def get_job_events(
-    job_id: str, request: Request, context: Context, tenant: Tenant, last_event_id: _EventId = "0"
+    job_id: str, request: Request, context: Context, tenant: Reader, last_event_id: _EventId = "0"
 ) -> StreamingResponse:
     await context.ledger.job(tenant, job_id)
     events = JobReader(context.ledger, tenant=tenant, job_id=job_id).server_sent_events(request, after=last_event_id)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ragline.api.completions import CompletionStream, completion
-from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.dependencies import Asker, Context, Reader, Trace
 from ragline.api.openai_schemas import ChatRequest, ModelList, ModelReply
 from ragline.api.questions import NewQuestion
 from ragline.api.streaming import EventStream
@@ -16,6 +16,7 @@ from ragline.api.waiting import JobReader
 from ragline.common.models import CollectionRecord
 
 __all__ = ["router"]
+
 
 router = APIRouter(prefix="/v1", tags=["openai"])
 
@@ -33,8 +34,8 @@ _MOST_MODELS = 1000
     response_model=dict[str, Any],
     responses={200: {"content": {"text/event-stream": {}}}},
 )
-async def create_chat_completion(
-    request: Request, body: ChatRequest, context: Context, tenant: Tenant, trace: Trace
+async def chat_completions(
+    request: Request, body: ChatRequest, context: Context, tenant: Asker, trace: Trace
 ) -> Response:
     new = NewQuestion(
         question=body.question(usual_top_k=context.config.retrieval_top_k),
@@ -58,13 +59,13 @@ async def create_chat_completion(
 
 
 @router.get("/models", summary="Collections, as models")
-async def list_models(context: Context, tenant: Tenant) -> ModelList:
+async def list_models(context: Context, tenant: Reader) -> ModelList:
     records = await context.ledger.collections(tenant, limit=_MOST_MODELS)
     return ModelList(data=[_model(record) for record in records])
 
 
 @router.get("/models/{model}", summary="One collection, as a model")
-async def get_model(model: str, context: Context, tenant: Tenant) -> ModelReply:
+async def get_model(model: str, context: Context, tenant: Reader) -> ModelReply:
     return _model(await context.ledger.collection(tenant, model))
 
 

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.dependencies import Asker, Context, Ingester, Trace
 from ragline.api.questions import NewQuestion
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
 from ragline.api.submissions import file_parts
@@ -22,7 +22,7 @@ router = APIRouter(prefix="/rag", tags=["rag"])
 
 
 @router.post("/pipeline", summary="Ingest a PDF of the upload folder")
-async def start_pipeline(body: PipelineRequest, context: Context, tenant: Tenant, trace: Trace) -> PipelineReply:
+async def start_pipeline(body: PipelineRequest, context: Context, tenant: Ingester, trace: Trace) -> PipelineReply:
     collection = _collection(body.persist_directory)
     name, file = await run_in_threadpool(open_upload, context.config.upload_root, body.pdf_path)
     with file:
@@ -39,13 +39,13 @@ async def start_pipeline(body: PipelineRequest, context: Context, tenant: Tenant
 
 
 @router.post("/query", summary="Ask a question, fetch the answer later")
-async def query(body: OriginalQueryRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+async def query(body: OriginalQueryRequest, context: Context, tenant: Asker, trace: Trace) -> TaskSubmitted:
     return TaskSubmitted(task_id=await _ask(body, context, tenant, trace))
 
 
 @router.post("/query/sync", summary="Ask a question and wait for the answer")
 async def query_sync(
-    request: Request, body: OriginalQueryRequest, context: Context, tenant: Tenant, trace: Trace
+    request: Request, body: OriginalQueryRequest, context: Context, tenant: Asker, trace: Trace
 ) -> AnswerReply:
     reader = JobReader(context.ledger, tenant=tenant, job_id=await _ask(body, context, tenant, trace))
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)

@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from ragline.api.dependencies import Context, Tenant, Trace
+from ragline.api.dependencies import Context, Ingester, Reader, Trace
 from ragline.api.replies import state_of_step, task_status, tasks_info
 from ragline.api.schemas import (
     AddRequest,
@@ -26,43 +26,43 @@ router = APIRouter(prefix="/tasks", tags=["tasks"])
 
 
 @router.get("/info", summary="Queues, workers and tasks")
-async def get_tasks_info(context: Context, _tenant: Tenant) -> TasksInfo:
+async def get_tasks_info(context: Context, _tenant: Reader) -> TasksInfo:
     return tasks_info(await context.ledger.queues())
 
 
 @router.get("/status/{task_id}", summary="Status of a task")
-async def get_task_status(task_id: str, context: Context, tenant: Tenant) -> TaskStatus:
+async def get_task_status(task_id: str, context: Context, tenant: Reader) -> TaskStatus:
     job_id, dot, step = task_id.partition(".")
     job = await context.ledger.job(tenant, job_id)
     return task_status(task_id, job, state_of_step(job, step) if dot else job.state)
 
 
 @router.post("/process", summary="Process data in the background")
-async def process(body: ProcessRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+async def process(body: ProcessRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
     new = NewJob(tenant=tenant, kind=JobKind.PROCESS, params={"data": body.data})
     submission = await context.ledger.accept_job(new, trace)
     return TaskSubmitted(task_id=submission.job_id)
 
 
 @router.post("/calculate/add", summary="Add two numbers")
-async def calculate_add(body: AddRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+async def calculate_add(body: AddRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
     return await _start(context, tenant, trace, {"workflow": "add", **body.model_dump()})
 
 
 @router.post("/calculate/divide", summary="Divide two numbers")
-async def calculate_divide(body: DivideRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+async def calculate_divide(body: DivideRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
     _check_divisor(body.divisor)
     return await _start(context, tenant, trace, {"workflow": "divide", **body.model_dump()})
 
 
 @router.post("/workflow/chain", summary="Add, then divide: a Celery chain")
-async def workflow_chain(body: ChainRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+async def workflow_chain(body: ChainRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
     _check_divisor(body.divisor)
     return await _start(context, tenant, trace, {"workflow": "chain", **body.model_dump()})
 
 
 @router.post("/workflow/parallel", summary="Add and divide in parallel, then sum: a Celery chord")
-async def workflow_parallel(body: ParallelRequest, context: Context, tenant: Tenant, trace: Trace) -> TaskSubmitted:
+async def workflow_parallel(body: ParallelRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
     _check_divisor(body.z)
     return await _start(context, tenant, trace, {"workflow": "parallel", **body.model_dump()})
 

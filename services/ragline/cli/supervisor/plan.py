@@ -125,7 +125,7 @@ class _Planner:
         config = self._settings.api
         address = ("--host", config.api_host, "--port", str(config.api_port))
         # A stream that is open must not hold up the end for long.
-        manners = ("--no-access-log", "--timeout-graceful-shutdown", "10")
+        manners = ("--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "10")
         command = ("-m", "uvicorn", "ragline.api.main:create_app", "--factory", *address, *manners)
         return Part(
             name="api",
@@ -187,6 +187,9 @@ class _Planner:
             "upload_root": ("UPLOAD_ROOT", str(data_dir / "uploads")),
             "cache_dir": ("CACHE_DIR", str(data_dir / "cache")),
             "log_format": ("LOG_FORMAT", "console"),
+            # One person's own machine.
+            "rate_limit_general_per_minute": ("RATE_LIMIT_GENERAL_PER_MINUTE", "0"),
+            "rate_limit_rag_per_minute": ("RATE_LIMIT_RAG_PER_MINUTE", "0"),
         }
         given = api.model_fields_set | worker.model_fields_set
         return {

@@ -70,6 +70,9 @@ def _values(node: object, key: str) -> Iterator[object]:
             return
 
 
+OF_OPENAI = {"POST /v1/chat/completions", "POST /v1/embeddings"}
+
+
 def test_every_operation_has_a_name_of_its_own_and_a_summary(document: dict[str, Any]) -> None:
     operations = _operations(document)
     names = Counter(operation["operationId"] for _, operation in operations)
@@ -100,7 +103,8 @@ def test_every_request_body_has_an_example_and_knows_all_its_keys(document: dict
                 continue
             schema = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
             assert all(field.get("examples") for field in schema["properties"].values()), address
-            assert schema["additionalProperties"] is False, address
+            # OpenAI's clients send much that we have no use for.
+            assert (schema.get("additionalProperties", True) is False) == (address not in OF_OPENAI), address
 
 
 def _request_models() -> list[type[BaseModel]]:

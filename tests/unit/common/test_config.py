@@ -352,3 +352,35 @@ def test_api_and_worker_agree_on_fingerprint_and_space(monkeypatch: pytest.Monke
     configs: list[BaseConfig] = [load_config(ApiConfig), load_config(WorkerConfig)]
     assert {config.embedding_space for config in configs} == {"openai/another"}
     assert len({config.pipeline_fingerprint for config in configs}) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "networks"),
+    [
+        ("", ()),
+        (" , ", ()),
+        ("10.1.2.3", ("10.1.2.3/32", "::ffff:10.1.2.3/128")),
+        ("10.0.0.0/8, fd00::/8", ("10.0.0.0/8", "fd00::/8", "::ffff:10.0.0.0/104")),
+    ],
+)
+def test_trusted_proxies_are_networks(given: str, networks: tuple[str, ...]) -> None:
+    assert ApiConfig(trusted_proxies=given).proxy_networks == networks
+
+
+@pytest.mark.parametrize("given", ["*", "ingress", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;10.1.0.0/16"])
+def test_what_is_no_network_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRUSTED_PROXIES", given)
+    with pytest.raises(ConfigError, match="TRUSTED_PROXIES"):
+        load_config(ApiConfig)
+
+
+def test_origins_are_a_list() -> None:
+    given = "https://a.example.com, http://localhost:3000,"
+    assert ApiConfig(cors_origins=given).allowed_origins == ("https://a.example.com", "http://localhost:3000")
+
+
+@pytest.mark.parametrize("given", ["a.example.com", "https://a.example.com/", "https://a/b", "ftp://a", "https://"])
+def test_what_is_no_origin_is_refused(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", given)
+    with pytest.raises(ConfigError, match="CORS_ORIGINS"):
+        load_config(ApiConfig)

@@ -3,14 +3,14 @@
 import secrets
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
 from ragline.api.context import ApiContext
 from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.errors import Unauthorized
 from ragline.common.telemetry import TraceContext
 
-__all__ = ["Context", "Tenant", "Trace", "get_context", "get_tenant", "get_trace"]
+__all__ = ["Context", "IdempotencyKey", "Tenant", "Trace", "get_context", "get_tenant", "get_trace"]
 
 
 def get_context(request: Request) -> ApiContext:
@@ -43,3 +43,13 @@ def get_tenant(request: Request, context: Annotated[ApiContext, Depends(get_cont
 Context = Annotated[ApiContext, Depends(get_context)]
 Tenant = Annotated[str, Depends(get_tenant)]
 Trace = Annotated[TraceContext, Depends(get_trace)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]([ -~]*[!-~])?$",
+        description="Printable ASCII of the caller's choice: the same key again is the same request",
+    ),
+]

@@ -8,7 +8,7 @@ from starlette.concurrency import run_in_threadpool
 
 from ragline.api.dependencies import Context, Tenant, Trace
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
-from ragline.api.submissions import file_parts
+from ragline.api.submissions import Upload, file_parts
 from ragline.api.waiting import JobReader
 from ragline.common.identifiers import check_collection_name
 from ragline.common.queues import ROUTES, Step
@@ -25,9 +25,8 @@ async def start_pipeline(body: PipelineRequest, context: Context, tenant: Tenant
     name, file = await run_in_threadpool(open_upload, context.config.upload_root, body.pdf_path)
     with file:
         source = file_parts(partial(run_in_threadpool, file.read))
-        submission = await context.documents.submit(
-            tenant=tenant, collection=collection, name=name, source=source, trace=trace
-        )
+        upload = Upload(collection=collection, name=name, source=source)
+        submission = await context.documents.submit(upload, tenant=tenant, trace=trace)
     steps = (Step.CONVERT, Step.SPLIT, Step.INDEX)
     return PipelineReply(
         task_ids={ROUTES[step].task: f"{submission.job_id}.{step}" for step in steps},

@@ -1,7 +1,7 @@
 """The ledger as the API uses it: accept, report, cancel, sweep. Asynchronous; one instance a process."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from ragline.common.constants import SWEEP_INTERVAL, VANISHED_GRACE
 from ragline.common.errors import Conflict, EmbeddingSpaceMismatch, NotFound
 from ragline.common.identifiers import is_collection_name, is_id, new_id
 from ragline.common.messages import StepMessage, step_envelope
+from ragline.common.metadata import Scalar
 from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, JobState, QueueStatus, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.telemetry import TraceContext, new_trace
@@ -55,6 +56,8 @@ class NewDocument:
         Where the bytes are.
     fingerprint
         Of the pipeline's settings; the same bytes with the same fingerprint need no work.
+    metadata
+        What the caller notes about the document, checked.
     """
 
     tenant: str
@@ -66,6 +69,7 @@ class NewDocument:
     sha256: str
     size_bytes: int
     fingerprint: str
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +118,7 @@ class AcceptLedger:
             "sha256": new.sha256,
             "size_bytes": new.size_bytes,
             "fingerprint": new.fingerprint,
+            "metadata": orjson.dumps(dict(new.metadata)).decode(),
             "document_id": new_id("doc"),
             "object_key": new.object_key,
             "params": orjson.dumps({"object_key": new.object_key, "name": new.name, "physical": new.physical}).decode(),

@@ -1,25 +1,35 @@
 """What handlers are given."""
 
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Annotated
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer, SecurityScopes
 
 from ragline.api.context import ApiContext
 from ragline.common.access import Principal, Scope
 from ragline.common.errors import Forbidden
+from ragline.common.models import Submission
 from ragline.common.telemetry import TraceContext
+from ragline.stores.ledger.accepting import Idempotency, NewJob
 
 __all__ = [
     "Asker",
     "Caller",
     "Context",
+    "IdempotencyKey",
     "Ingester",
     "Reader",
+    "Repeatable",
+    "Start",
     "Submitter",
     "Trace",
     "get_caller",
     "get_context",
+    "get_idempotency",
+    "get_start",
     "get_tenant",
     "get_trace",
 ]
@@ -29,6 +39,18 @@ _API_KEY = APIKeyHeader(
     name="X-API-Key", scheme_name="ApiKey", description="A key of `ragline keys create`", auto_error=False
 )
 _BEARER = HTTPBearer(scheme_name="Bearer", description="The same key, as OpenAI's clients send it", auto_error=False)
+
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        pattern=r"^[!-~]([ -~]*[!-~])?$",
+        description="Printable ASCII of the caller's choice: the same key again is the same request",
+    ),
+]
 
 
 def get_caller(request: Request) -> Principal:
@@ -43,6 +65,33 @@ def get_context(request: Request) -> ApiContext:
     return context
 
 
+async def get_idempotency(request: Request, key: IdempotencyKey = None) -> Idempotency | None:
+    """How a repetition of this request is known, if the caller wants that; for requests whose body is JSON."""
+    if key is None:
+        return None
+    body = hashlib.sha256(await request.body()).hexdigest()
+    return Idempotency(key=key, request=f"{request.method} {request.url.path} {body}")
+
+
+def get_trace(request: Request) -> TraceContext:
+    """Who this request is."""
+    trace: TraceContext = request.state.trace
+    return trace
+
+
+def get_start(
+    context: Annotated[ApiContext, Depends(get_context)],
+    trace: Annotated[TraceContext, Depends(get_trace)],
+    repeatable: Annotated[Idempotency | None, Depends(get_idempotency)],
+) -> Callable[[NewJob], Awaitable[Submission]]:
+    """Accepts a job on behalf of this request."""
+
+    async def start(new: NewJob) -> Submission:
+        return await context.ledger.accept_job(replace(new, idempotency=repeatable), trace)
+
+    return start
+
+
 def get_tenant(
     needed: SecurityScopes,
     caller: Annotated[Principal, Depends(get_caller)],
@@ -55,12 +104,6 @@ def get_tenant(
     return caller.tenant
 
 
-def get_trace(request: Request) -> TraceContext:
-    """Who this request is."""
-    trace: TraceContext = request.state.trace
-    return trace
-
-
 Caller = Annotated[Principal, Depends(get_caller)]
 Context = Annotated[ApiContext, Depends(get_context)]
 Trace = Annotated[TraceContext, Depends(get_trace)]
@@ -70,3 +113,5 @@ Asker = Annotated[str, Security(get_tenant, scopes=[Scope.QUERY])]
 Ingester = Annotated[str, Security(get_tenant, scopes=[Scope.INGEST])]
 Reader = Annotated[str, Security(get_tenant, scopes=[Scope.READ])]
 Submitter = Annotated[str, Security(get_tenant, scopes=[Scope.INGEST, Scope.QUERY])]
+Repeatable = Annotated[Idempotency | None, Depends(get_idempotency)]
+Start = Annotated[Callable[[NewJob], Awaitable[Submission]], Depends(get_start)]

@@ -30,13 +30,17 @@ logger = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _QUIET_PATHS = {"/healthz", "/readyz"}
-_UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/documents/?")
+_UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/documents(?P<batch>/batch)?/?")
 
 _JSON_BODY_LIMIT_BYTES = 2**20
 """Largest body of a request that is not an upload."""
 
-_MULTIPART_SLACK_BYTES = 2**16
-"""What a multipart form may add around its file."""
+_BATCH_UPLOADS = 20
+"""A batch is for many small files: together they have at most the size of this many large ones, 2 GB by default, which
+arrive within the minutes that proxies grant a request."""
+
+_MULTIPART_SLACK_BYTES = 2**19
+"""What a multipart form may add around its files: the metadata and the headers of its parts."""
 
 _BODY_PAUSE_SECONDS = 30
 """Longest wait for the next part of a body: a phone that changes its network is back by then, and a client that only
@@ -209,14 +213,19 @@ class BodyLimitMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = _UPLOAD_PATH.fullmatch(scope["path"])
-        limit = self._max_upload_bytes + _MULTIPART_SLACK_BYTES if upload else _JSON_BODY_LIMIT_BYTES
+        limit = self._limit_bytes(scope["path"])
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
             reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id, path=scope["path"])
             await reply(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, limit), send)
+
+    def _limit_bytes(self, path: str) -> int:
+        upload = _UPLOAD_PATH.fullmatch(path)
+        if upload is None:
+            return _JSON_BODY_LIMIT_BYTES
+        return self._max_upload_bytes * (_BATCH_UPLOADS if upload["batch"] else 1) + _MULTIPART_SLACK_BYTES
 
 
 def _bounded(receive: Receive, limit_bytes: int) -> Receive:

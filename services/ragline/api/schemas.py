@@ -5,11 +5,14 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from ragline.api.problems import Problem
 from ragline.common.constants import MAX_DATA_CHARS, MAX_QUESTION_CHARS, MAX_TOP_K
 
 __all__ = [
     "AddRequest",
     "AnswerReply",
+    "BatchReply",
+    "BatchResult",
     "ChainRequest",
     "CitationReply",
     "CollectionList",
@@ -209,6 +212,16 @@ class SubmissionReply(BaseModel):
     )
     status: str = Field("queued", description="succeeded when no work was needed", examples=["queued"])
     links: dict[str, str]
+
+
+class BatchResult(BaseModel):
+    name: str = Field(description="Of the file; empty when the form broke off before it", examples=["handbook.pdf"])
+    submission: SubmissionReply | None = Field(None, description="When the file was accepted")
+    problem: Problem | None = Field(None, description="When it was not")
+
+
+class BatchReply(BaseModel):
+    results: list[BatchResult] = Field(description="One for each file that was read, in the form's order")
 
 
 class DocumentReply(BaseModel):

@@ -1,20 +1,23 @@
 """How an upload is accepted: bytes to the object store while they are checked, then one ledger call."""
 
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 
+import orjson
 import structlog
 
 from ragline.common.config import ApiConfig
-from ragline.common.errors import ClientError, EmptyUpload, RagError, TooLarge, UnsupportedMediaType
+from ragline.common.errors import ClientError, EmptyUpload, RagError, RefusedForNow, TooLarge, UnsupportedMediaType
 from ragline.common.identifiers import check_collection_name, check_document_name, new_id, physical_collection
+from ragline.common.metadata import Scalar
 from ragline.common.models import Submission
 from ragline.common.telemetry import TraceContext
 from ragline.stores.document_files import original_key
-from ragline.stores.ledger.accepting import AcceptLedger, NewDocument
+from ragline.stores.ledger.accepting import AcceptLedger, Idempotency, NewDocument
 from ragline.stores.objects import ObjectStore
 
-__all__ = ["DocumentSubmission", "UploadCheck", "file_parts"]
+__all__ = ["DocumentSubmission", "Upload", "UploadCheck", "file_parts"]
 
 logger = structlog.get_logger(__name__)
 
@@ -34,6 +37,27 @@ async def file_parts(read: Callable[[int], Awaitable[bytes]]) -> AsyncIterator[b
     """
     while part := await read(_READ_BYTES):
         yield part
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """A document on its way in.
+
+    Attributes
+    ----------
+    source
+        Its bytes.
+    metadata
+        What the caller notes about it, checked.
+    idempotency_key
+        The caller's name for this request, checked.
+    """
+
+    collection: str
+    name: str
+    source: AsyncIterator[bytes]
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
+    idempotency_key: str | None = None
 
 
 class UploadCheck:
@@ -109,9 +133,7 @@ class DocumentSubmission:
         self._objects = objects
         self._config = config
 
-    async def submit(
-        self, *, tenant: str, collection: str, name: str, source: AsyncIterator[bytes], trace: TraceContext
-    ) -> Submission:
+    async def submit(self, upload: Upload, *, tenant: str, trace: TraceContext) -> Submission:
         """Store the bytes, then record the document.
 
         Bytes that the ledger has said it does not need are removed. Without its answer they stay: Redis may run a call
@@ -126,17 +148,18 @@ class DocumentSubmission:
         TransientError
             The object store or the ledger is away.
         """
-        check_collection_name(collection)
-        label = check_document_name(name)
+        check_collection_name(upload.collection)
+        label = check_document_name(upload.name)
         check = UploadCheck(max_bytes=self._config.max_upload_bytes)
         key = original_key(new_id("upload"))
-        await self._objects.upload(key, check.pass_on(source))
+        await self._objects.upload(key, check.pass_on(upload.source))
         try:
-            submission = await self._ledger.accept_document(self._new(tenant, collection, label, key, check), trace)
-        except ClientError:
+            new = self._new(replace(upload, name=label), tenant, key, check)
+            submission = await self._ledger.accept_document(new, trace)
+        except (ClientError, RefusedForNow):
             await self._discard(key)
             raise
-        if submission.unchanged:
+        if submission.unchanged or submission.repeated:
             await self._discard(key)
         return submission
 
@@ -146,19 +169,28 @@ class DocumentSubmission:
         except RagError as error:
             logger.warning("unneeded upload not removed", object_key=key, next="it stays", **error.to_log())
 
-    def _new(self, tenant: str, collection: str, name: str, key: str, check: UploadCheck) -> NewDocument:
+    def _new(self, upload: Upload, tenant: str, key: str, check: UploadCheck) -> NewDocument:
         space = self._config.embedding_space
         return NewDocument(
             tenant=tenant,
-            collection=collection,
+            collection=upload.collection,
             space=space,
             physical=physical_collection(space),
-            name=name,
+            name=upload.name,
             object_key=key,
             sha256=check.sha256,
             size_bytes=check.size_bytes,
             fingerprint=self._config.pipeline_fingerprint,
+            metadata=upload.metadata,
+            idempotency=_idempotency(upload, check.sha256),
         )
+
+
+def _idempotency(upload: Upload, sha256: str) -> Idempotency | None:
+    if upload.idempotency_key is None:
+        return None
+    request = [upload.collection, upload.name, sha256, dict(upload.metadata)]
+    return Idempotency(key=upload.idempotency_key, request=orjson.dumps(request, option=orjson.OPT_SORT_KEYS).decode())
 
 
 def _check_header(head: bytes) -> None:

@@ -25,7 +25,8 @@ NEW_REQUEST_ID = re.compile(r"req_[0-9a-f]{16}")
 NEW_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-01")
 MEBIBYTE = 2**20
 UPLOAD_LIMIT_BYTES = 3 * MEBIBYTE
-MULTIPART_SLACK_BYTES = 2**16
+MULTIPART_SLACK_BYTES = 2**19
+BATCH_UPLOADS = 20
 SECRET = "a question nobody should read"
 
 
@@ -206,6 +207,7 @@ def test_a_wrong_trace_is_replaced(wanted: bytes) -> None:
         ("/v1/collections/papers/documents/more", MEBIBYTE),
         ("/v1/collections/papers/documents", UPLOAD_LIMIT_BYTES + MULTIPART_SLACK_BYTES),
         ("/v1/collections/papers/documents/", UPLOAD_LIMIT_BYTES + MULTIPART_SLACK_BYTES),
+        ("/v1/collections/papers/documents/batch", BATCH_UPLOADS * UPLOAD_LIMIT_BYTES + MULTIPART_SLACK_BYTES),
     ],
 )
 @pytest.mark.parametrize("announced", [True, False], ids=["with-length", "chunked"])

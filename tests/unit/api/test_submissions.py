@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from structlog.testing import capture_logs
 
 from ragline.api import submissions
-from ragline.api.submissions import DocumentSubmission, UploadCheck, file_parts
+from ragline.api.submissions import DocumentSubmission, Upload, UploadCheck, file_parts
 from ragline.common.config import ApiConfig
 from ragline.common.errors import (
     EmbeddingSpaceMismatch,
@@ -149,7 +149,11 @@ def _submit(
 ) -> Submission:
     submission = _submission(ledger, objects)
     return asyncio.run(
-        submission.submit(tenant="t", collection="papers", name=name, source=source, trace=new_trace(request_id="req"))
+        submission.submit(
+            Upload(collection="papers", name=name, source=source, metadata={"year": 2024}),
+            tenant="t",
+            trace=new_trace(request_id="req"),
+        )
     )
 
 
@@ -168,6 +172,7 @@ def test_an_accepted_upload_is_stored_and_recorded(objects: ObjectStore) -> None
     assert (new.tenant, new.collection, new.name) == ("t", "papers", "\u00fcber.pdf")
     assert (new.sha256, new.size_bytes) == (hashlib.sha256(PDF).hexdigest(), len(PDF))
     assert (new.space, new.physical) == ("openai/big", physical_collection("openai/big"))
+    assert new.metadata == {"year": 2024}
     assert new.fingerprint == "pdfium:1000:200:openai/big"
 
 
@@ -263,8 +268,10 @@ def test_bad_names_are_refused_before_a_byte_is_read(collection: str, name: str)
     never = _parts([], then=AssertionError("the upload was read"))
     submission = _submission(NotedLedger(ACCEPTED), ObjectStore("memory:///"))
 
+    upload = Upload(collection=collection, name=name, source=never)
+
     with pytest.raises(InvalidRequest):
-        asyncio.run(submission.submit(tenant="t", collection=collection, name=name, source=never, trace=new_trace()))
+        asyncio.run(submission.submit(upload, tenant="t", trace=new_trace()))
 
 
 def test_a_store_that_is_away_is_a_named_error(tmp_path: Path) -> None:

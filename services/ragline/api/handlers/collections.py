@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
-from ragline.api.dependencies import Asker, Context, Ingester, Reader, Trace
+from ragline.api.dependencies import Asker, Context, Ingester, Reader, Repeatable, Start, Trace
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.questions import NewQuestion
 from ragline.api.replies import collection_reply, submission_reply
@@ -48,11 +48,8 @@ async def get_collection(name: str, context: Context, tenant: Reader) -> Collect
     summary="Delete a collection with all its documents",
     description="It is out of sight at once; the name is free again when the job has ended.",
 )
-async def delete_collection(
-    name: str, response: Response, context: Context, tenant: Ingester, trace: Trace
-) -> SubmissionReply:
-    new = NewJob(tenant=tenant, kind=JobKind.DROP, params={}, collection=name)
-    reply = submission_reply(await context.ledger.accept_job(new, trace))
+async def delete_collection(name: str, response: Response, tenant: Ingester, start: Start) -> SubmissionReply:
+    reply = submission_reply(await start(NewJob(tenant=tenant, kind=JobKind.DROP, params={}, collection=name)))
     response.headers["Location"] = reply.links["job"]
     return reply
 
@@ -75,6 +72,7 @@ async def query_collection(
     context: Context,
     tenant: Asker,
     trace: Trace,
+    repeatable: Repeatable,
     accept: Annotated[str, Header()] = "application/json",
     prefer: Annotated[str, Header()] = "",
     cache_control: Annotated[str, Header(description="`no-cache`: no answer that was given before")] = "",
@@ -85,12 +83,14 @@ async def query_collection(
         collection=name,
         min_generation=body.min_generation or 0,
         fresh="no-cache" in cache_control,
+        idempotency=repeatable,
     )
     submission = await context.questions.submit(new, trace)
     job_id = submission.job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
     if "text/event-stream" in accept:
-        events = reader.server_sent_events(request, owned=True)
+        # Under a key another request may wait for the same job.
+        events = reader.server_sent_events(request, owned=repeatable is None)
         return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
     if "respond-async" in prefer:
         reply = submission_reply(submission)
@@ -101,11 +101,8 @@ async def query_collection(
 
 
 @router.post("/{name}/verifications", status_code=202, summary="Compare the stored chunks with the manifests")
-async def verify_collection(
-    name: str, response: Response, context: Context, tenant: Ingester, trace: Trace
-) -> SubmissionReply:
-    new = NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)
-    reply = submission_reply(await context.ledger.accept_job(new, trace))
+async def verify_collection(name: str, response: Response, tenant: Ingester, start: Start) -> SubmissionReply:
+    reply = submission_reply(await start(NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)))
     response.headers["Location"] = reply.links["job"]
     return reply
 

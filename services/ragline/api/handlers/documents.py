@@ -1,18 +1,21 @@
 """Documents: upload, look at, delete."""
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field, TypeAdapter
-from starlette.datastructures import UploadFile
 
-from ragline.api.dependencies import Context, Ingester, Reader, Trace
+from ragline.api.batches import BatchOutcome, BatchSubmission
+from ragline.api.dependencies import Context, IdempotencyKey, Ingester, Reader, Start, Trace
+from ragline.api.forms import FormFile, UploadForm, metadata_from
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
+from ragline.api.problems import problem
 from ragline.api.replies import document_reply, submission_reply
-from ragline.api.schemas import DocumentList, DocumentReply, SubmissionReply
-from ragline.api.submissions import file_parts
-from ragline.common.errors import InvalidRequest, NotFound, UnsupportedMediaType
+from ragline.api.schemas import BatchReply, BatchResult, DocumentList, DocumentReply, SubmissionReply
+from ragline.api.submissions import Upload
+from ragline.common.errors import InvalidRequest, NotFound, RagError, UnsupportedMediaType
 from ragline.common.identifiers import check_collection_name
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
@@ -25,19 +28,25 @@ _POLL_AGAIN_SECONDS = "1"
 _Place = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**53)], str])
 """Creation time and id of the last document of a page."""
 
+_MAX_BATCH_FILES = 1000
+"""Each costs a step of the ledger: a request of this many stays under a minute on a slow disk."""
+
+_FILE = {"type": "string", "contentMediaType": "application/pdf"}
+_METADATA = {"type": "string", "contentMediaType": "application/json", "description": "A JSON object"}
+
+
+def _form_body(files: dict[str, Any]) -> dict[str, Any]:
+    schema = {"type": "object", "required": ["file"], "properties": {"metadata": _METADATA, "file": files}}
+    return {"multipart/form-data": {"schema": schema}}
+
+
 _UPLOAD_BODY = {
+    "requestBody": {"required": True, "content": {**_form_body(_FILE), "application/pdf": {"schema": _FILE}}}
+}
+_BATCH_BODY = {
     "requestBody": {
         "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "properties": {"file": {"type": "string", "contentMediaType": "application/pdf"}},
-                }
-            },
-            "application/pdf": {"schema": {"type": "string", "contentMediaType": "application/pdf"}},
-        },
+        "content": _form_body({"type": "array", "items": _FILE, "minItems": 1, "maxItems": _MAX_BATCH_FILES}),
     }
 }
 
@@ -46,7 +55,8 @@ _UPLOAD_BODY = {
     "/collections/{name}/documents",
     status_code=202,
     summary="Upload a PDF",
-    description="A form with one `file`, or the raw bytes with `?name=`. The same name again is a new version.",
+    description="A form with one `file` and, before it, an optional `metadata`; or the raw bytes with `?name=` and "
+    "`?metadata=`. The same name again is a new version.",
     openapi_extra=_UPLOAD_BODY,
 )
 async def upload_document(
@@ -57,22 +67,45 @@ async def upload_document(
     context: Context,
     tenant: Ingester,
     trace: Trace,
+    idempotency_key: IdempotencyKey = None,
     document_name: Annotated[str | None, Query(alias="name", description="Name of the document, for raw bytes")] = None,
+    metadata: Annotated[str | None, Query(description="A JSON object, for raw bytes")] = None,
 ) -> SubmissionReply:
     # Before a byte of the body is read.
     check_collection_name(name)
-    try:
-        label, source = await _uploaded(request, document_name)
-        submission = await context.documents.submit(
-            tenant=tenant, collection=name, name=label, source=source, trace=trace
-        )
-    finally:
-        # A form holds a temporary file.
-        await request.close()
-    reply = submission_reply(submission)
+    upload = replace(await _uploaded(request, name, document_name, metadata), idempotency_key=idempotency_key)
+    reply = submission_reply(await context.documents.submit(upload, tenant=tenant, trace=trace))
     response.headers["Location"] = reply.links["job"]
     response.headers["Retry-After"] = _POLL_AGAIN_SECONDS
     return reply
+
+
+@router.post(
+    "/collections/{name}/documents/batch",
+    status_code=202,
+    summary="Upload many PDFs",
+    description="A form with `file`s and, before them, an optional `metadata` for all. Each file is a document and a "
+    "job of its own; one that is refused does not hold up the others. A file that is there already is found unchanged, "
+    "so the whole form may be sent again.",
+    openapi_extra=_BATCH_BODY,
+)
+async def upload_documents(
+    *,
+    name: str,
+    request: Request,
+    context: Context,
+    tenant: Ingester,
+    trace: Trace,
+    idempotency_key: IdempotencyKey = None,
+) -> BatchReply:
+    check_collection_name(name)
+    if _media_type(request) != "multipart/form-data":
+        raise UnsupportedMediaType("Send PDFs as multipart/form-data")
+    batch = BatchSubmission(
+        documents=context.documents, collection=name, tenant=tenant, trace=trace, idempotency_key=idempotency_key
+    )
+    outcomes = await batch.submit(_form(request, max_files=_MAX_BATCH_FILES))
+    return BatchReply(results=[_batch_result(outcome, trace.request_id) for outcome in outcomes])
 
 
 @router.get("/collections/{name}/documents", summary="Documents of a collection, oldest first")
@@ -103,27 +136,49 @@ async def get_document(document_id: str, context: Context, tenant: Reader) -> Do
 
 
 @router.delete("/documents/{document_id}", status_code=202, summary="Delete a document")
-async def delete_document(
-    document_id: str, response: Response, context: Context, tenant: Ingester, trace: Trace
-) -> SubmissionReply:
+async def delete_document(document_id: str, response: Response, tenant: Ingester, start: Start) -> SubmissionReply:
     new = NewJob(tenant=tenant, kind=JobKind.DELETE, params={}, document_id=document_id)
-    reply = submission_reply(await context.ledger.accept_job(new, trace))
+    reply = submission_reply(await start(new))
     response.headers["Location"] = reply.links["job"]
     return reply
 
 
-async def _uploaded(request: Request, document_name: str | None) -> tuple[str, AsyncIterator[bytes]]:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    match kind:
+def _batch_result(done: BatchOutcome, request_id: str) -> BatchResult:
+    if isinstance(done.outcome, RagError):
+        return BatchResult(name=done.name, problem=problem(done.outcome, request_id))
+    return BatchResult(name=done.name, submission=submission_reply(done.outcome))
+
+
+def _form(request: Request, *, max_files: int) -> UploadForm:
+    return UploadForm(request.headers["content-type"], request.stream(), max_files=max_files)
+
+
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+async def _only_file(form: UploadForm, file: FormFile) -> AsyncIterator[bytes]:
+    async for part in file.parts:
+        yield part
+    # Within the upload, so that a form which ends badly leaves nothing in the object store.
+    await form.end()
+
+
+async def _uploaded(request: Request, collection: str, name: str | None, metadata: str | None) -> Upload:
+    match _media_type(request):
         case "application/pdf" | "application/octet-stream":
-            if not document_name:
+            if not name:
                 raise InvalidRequest("Raw bytes need a name: ?name=handbook.pdf")
-            return document_name, request.stream()
+            noted = metadata_from(metadata, at="/query/metadata") if metadata is not None else {}
+            return Upload(collection=collection, name=name, source=request.stream(), metadata=noted)
         case "multipart/form-data":
-            form = await request.form(max_files=1, max_fields=10)
-            file = form.get("file")
-            if not isinstance(file, UploadFile):
+            if metadata is not None:
+                raise InvalidRequest("The metadata of a form is a part of it, before the file")
+            form = _form(request, max_files=1)
+            file = await form.next_file()
+            if file is None:
                 raise InvalidRequest("The form needs one part `file` that is a file")
-            return document_name or file.filename or "", file_parts(file.read)
+            label, source = name or file.name, _only_file(form, file)
+            return Upload(collection=collection, name=label, source=source, metadata=form.metadata)
         case _:
             raise UnsupportedMediaType("Send a PDF as multipart/form-data or application/pdf")

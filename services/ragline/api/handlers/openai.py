@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ragline.api.completions import CompletionStream, completion
-from ragline.api.dependencies import Asker, Context, Reader, Trace
+from ragline.api.dependencies import Asker, Context, Reader, Repeatable, Trace
 from ragline.api.openai_schemas import ChatRequest, ModelList, ModelReply
 from ragline.api.questions import NewQuestion
 from ragline.api.streaming import EventStream
@@ -35,13 +35,20 @@ _MOST_MODELS = 1000
     responses={200: {"content": {"text/event-stream": {}}}},
 )
 async def chat_completions(
-    request: Request, body: ChatRequest, context: Context, tenant: Asker, trace: Trace
+    *,
+    request: Request,
+    body: ChatRequest,
+    context: Context,
+    tenant: Asker,
+    trace: Trace,
+    repeatable: Repeatable,
 ) -> Response:
     new = NewQuestion(
         question=body.question(usual_top_k=context.config.retrieval_top_k),
         tenant=tenant,
         collection=body.model,
         min_generation=body.min_generation or 0,
+        idempotency=repeatable,
     )
     job_id = (await context.questions.submit(new, trace)).job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)

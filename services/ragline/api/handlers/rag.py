@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 
-from ragline.api.dependencies import Asker, Context, Ingester, Trace
+from ragline.api.dependencies import Asker, Context, IdempotencyKey, Ingester, Repeatable, Trace
 from ragline.api.questions import NewQuestion
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
-from ragline.api.submissions import file_parts
+from ragline.api.submissions import Upload, file_parts
 from ragline.api.waiting import JobReader
 from ragline.common.identifiers import check_collection_name
 from ragline.common.questions import Question
@@ -22,14 +22,15 @@ router = APIRouter(prefix="/rag", tags=["rag"])
 
 
 @router.post("/pipeline", summary="Ingest a PDF of the upload folder")
-async def start_pipeline(body: PipelineRequest, context: Context, tenant: Ingester, trace: Trace) -> PipelineReply:
+async def start_pipeline(
+    body: PipelineRequest, context: Context, tenant: Ingester, trace: Trace, idempotency_key: IdempotencyKey = None
+) -> PipelineReply:
     collection = _collection(body.persist_directory)
     name, file = await run_in_threadpool(open_upload, context.config.upload_root, body.pdf_path)
     with file:
         source = file_parts(partial(run_in_threadpool, file.read))
-        submission = await context.documents.submit(
-            tenant=tenant, collection=collection, name=name, source=source, trace=trace
-        )
+        upload = Upload(collection=collection, name=name, source=source, idempotency_key=idempotency_key)
+        submission = await context.documents.submit(upload, tenant=tenant, trace=trace)
     steps = (Step.CONVERT, Step.SPLIT, Step.INDEX)
     return PipelineReply(
         task_ids={ROUTES[step].task: f"{submission.job_id}.{step}" for step in steps},
@@ -39,24 +40,37 @@ async def start_pipeline(body: PipelineRequest, context: Context, tenant: Ingest
 
 
 @router.post("/query", summary="Ask a question, fetch the answer later")
-async def query(body: OriginalQueryRequest, context: Context, tenant: Asker, trace: Trace) -> TaskSubmitted:
-    return TaskSubmitted(task_id=await _ask(body, context, tenant, trace))
+async def query(
+    body: OriginalQueryRequest, context: Context, tenant: Asker, trace: Trace, repeatable: Repeatable
+) -> TaskSubmitted:
+    new = _new_question(body, tenant, context.config.retrieval_top_k, repeatable)
+    return TaskSubmitted(task_id=(await context.questions.submit(new, trace)).job_id)
 
 
 @router.post("/query/sync", summary="Ask a question and wait for the answer")
 async def query_sync(
-    request: Request, body: OriginalQueryRequest, context: Context, tenant: Asker, trace: Trace
+    *,
+    request: Request,
+    body: OriginalQueryRequest,
+    context: Context,
+    tenant: Asker,
+    trace: Trace,
+    repeatable: Repeatable,
 ) -> AnswerReply:
-    reader = JobReader(context.ledger, tenant=tenant, job_id=await _ask(body, context, tenant, trace))
+    new = _new_question(body, tenant, context.config.retrieval_top_k, repeatable)
+    submission = await context.questions.submit(new, trace)
+    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id)
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
     return AnswerReply(job_id=job.id, cached=job.cached, **job.result)
 
 
-async def _ask(body: OriginalQueryRequest, context: Context, tenant: str, trace: Trace) -> str:
-    collection = _collection(body.persist_directory)
-    question = Question(text=body.question, top_k=body.top_k or context.config.retrieval_top_k)
-    new = NewQuestion(question=question, tenant=tenant, collection=collection)
-    return (await context.questions.submit(new, trace)).job_id
+def _new_question(body: OriginalQueryRequest, tenant: str, usual_top_k: int, repeatable: Repeatable) -> NewQuestion:
+    return NewQuestion(
+        question=Question(text=body.question, top_k=body.top_k or usual_top_k),
+        tenant=tenant,
+        collection=_collection(body.persist_directory),
+        idempotency=repeatable,
+    )
 
 
 def _collection(persist_directory: str) -> str:

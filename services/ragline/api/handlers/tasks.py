@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from ragline.api.dependencies import Context, Ingester, Reader, Trace
+from ragline.api.dependencies import Context, Ingester, Reader, Start
 from ragline.api.replies import state_of_step, task_status, tasks_info
 from ragline.api.schemas import (
     AddRequest,
@@ -38,37 +38,36 @@ async def get_task_status(task_id: str, context: Context, tenant: Reader) -> Tas
 
 
 @router.post("/process", summary="Process data in the background")
-async def process(body: ProcessRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
-    new = NewJob(tenant=tenant, kind=JobKind.PROCESS, params={"data": body.data})
-    submission = await context.ledger.accept_job(new, trace)
+async def process(body: ProcessRequest, tenant: Ingester, start: Start) -> TaskSubmitted:
+    submission = await start(NewJob(tenant=tenant, kind=JobKind.PROCESS, params={"data": body.data}))
     return TaskSubmitted(task_id=submission.job_id)
 
 
 @router.post("/calculate/add", summary="Add two numbers")
-async def calculate_add(body: AddRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
-    return await _start(context, tenant, trace, {"workflow": "add", **body.model_dump()})
+async def calculate_add(body: AddRequest, tenant: Ingester, start: Start) -> TaskSubmitted:
+    return await _start_workflow(start, tenant, {"workflow": "add", **body.model_dump()})
 
 
 @router.post("/calculate/divide", summary="Divide two numbers")
-async def calculate_divide(body: DivideRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
+async def calculate_divide(body: DivideRequest, tenant: Ingester, start: Start) -> TaskSubmitted:
     _check_divisor(body.divisor)
-    return await _start(context, tenant, trace, {"workflow": "divide", **body.model_dump()})
+    return await _start_workflow(start, tenant, {"workflow": "divide", **body.model_dump()})
 
 
 @router.post("/workflow/chain", summary="Add, then divide: a Celery chain")
-async def workflow_chain(body: ChainRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
+async def workflow_chain(body: ChainRequest, tenant: Ingester, start: Start) -> TaskSubmitted:
     _check_divisor(body.divisor)
-    return await _start(context, tenant, trace, {"workflow": "chain", **body.model_dump()})
+    return await _start_workflow(start, tenant, {"workflow": "chain", **body.model_dump()})
 
 
 @router.post("/workflow/parallel", summary="Add and divide in parallel, then sum: a Celery chord")
-async def workflow_parallel(body: ParallelRequest, context: Context, tenant: Ingester, trace: Trace) -> TaskSubmitted:
+async def workflow_parallel(body: ParallelRequest, tenant: Ingester, start: Start) -> TaskSubmitted:
     _check_divisor(body.z)
-    return await _start(context, tenant, trace, {"workflow": "parallel", **body.model_dump()})
+    return await _start_workflow(start, tenant, {"workflow": "parallel", **body.model_dump()})
 
 
-async def _start(context: Context, tenant: str, trace: Trace, params: dict[str, Any]) -> TaskSubmitted:
-    submission = await context.ledger.accept_job(NewJob(tenant=tenant, kind=JobKind.WORKFLOW, params=params), trace)
+async def _start_workflow(start: Start, tenant: str, params: dict[str, Any]) -> TaskSubmitted:
+    submission = await start(NewJob(tenant=tenant, kind=JobKind.WORKFLOW, params=params))
     return TaskSubmitted(task_id=submission.job_id)
 
 

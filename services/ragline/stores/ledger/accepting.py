@@ -22,6 +22,7 @@ from ragline.common.errors import (
 )
 from ragline.common.identifiers import new_id
 from ragline.common.messages import StepMessage, step_envelope
+from ragline.common.metadata import Scalar
 from ragline.common.models import JobState, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.telemetry import TraceContext, new_trace
@@ -114,7 +115,7 @@ class NewDocument:
     sha256: str
     size_bytes: int
     fingerprint: str
-    metadata: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    metadata: Mapping[str, Scalar] = field(default_factory=dict)
     idempotency: Idempotency | None = None
 
 

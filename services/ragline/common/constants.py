@@ -8,6 +8,7 @@ __all__ = [
     "CHROMA_WRITE_BATCH_CHUNKS",
     "CLAIM_LIMIT",
     "DEFAULT_TENANT",
+    "EMBED_JOB_RETENTION",
     "EVENT_STREAM_MAX_EVENTS",
     "FENCE",
     "HEARTBEAT_INTERVAL",
@@ -100,6 +101,10 @@ JOB_RETENTION = timedelta(hours=24)
 
 INGEST_JOB_RETENTION = timedelta(days=7)
 """Finished ingest jobs stay longer: they are what an operator looks for after a weekend."""
+
+EMBED_JOB_RETENTION = timedelta(minutes=2)
+"""Finished embeddings of a caller's texts: who asked has waited for them, nobody asks again, and 256 vectors of 3,072
+dimensions are 4 MB of Redis's memory."""
 
 BROKER_TIMEOUT_SECONDS = 2.0
 """Bound of one Redis operation: a request to the API is answered 503 within it (promise P4)."""

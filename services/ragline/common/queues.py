@@ -43,6 +43,7 @@ class JobKind(StrEnum):
     VERIFY = "verify"
     PROCESS = "process"
     WORKFLOW = "workflow"
+    EMBED = "embed"
 
 
 class Step(StrEnum):
@@ -57,6 +58,7 @@ class Step(StrEnum):
     VERIFY = "verify"
     PROCESS = "process"
     WORKFLOW = "workflow"
+    EMBED = "embed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +82,7 @@ ROUTES: dict[Step, StepRoute] = {
         StepRoute(step=Step.VERIFY, queue=Queue.DEFAULT, task="verify_collection_task"),
         StepRoute(step=Step.PROCESS, queue=Queue.DEFAULT, task="process_data_task"),
         StepRoute(step=Step.WORKFLOW, queue=Queue.DEFAULT, task="start_workflow_task"),
+        StepRoute(step=Step.EMBED, queue=Queue.RAG, task="embed_texts_task"),
     )
 }
 """Every step has exactly one queue and one task."""
@@ -101,6 +104,7 @@ FIRST_STEP: dict[JobKind, Step] = {
     JobKind.VERIFY: Step.VERIFY,
     JobKind.PROCESS: Step.PROCESS,
     JobKind.WORKFLOW: Step.WORKFLOW,
+    JobKind.EMBED: Step.EMBED,
 }
 
 NEXT_STEP: dict[Step, Step] = {Step.CONVERT: Step.SPLIT, Step.SPLIT: Step.INDEX}

@@ -183,5 +183,5 @@ def _max_attempts(step: Step) -> int:
     return MAX_ATTEMPTS if step in _WAITED_FOR else MAX_TRANSIENT_ATTEMPTS
 
 
-_WAITED_FOR = {Step.ANSWER, Step.PROCESS, Step.WORKFLOW}
+_WAITED_FOR = {Step.ANSWER, Step.EMBED, Step.PROCESS, Step.WORKFLOW}
 """Steps somebody sits and waits for: better a clear failure soon than an answer in an hour."""

@@ -10,6 +10,7 @@ __all__ = [
     "events_key",
     "job_key",
     "littered_key",
+    "metadata_key",
     "originals_key",
     "queued_key",
     "unacked_index_key",
@@ -54,6 +55,11 @@ def collection_key(tenant: str, name: str) -> str:
 def documents_key(tenant: str, name: str) -> str:
     """Sorted set of a collection's document ids by creation time."""
     return f"{collection_key(tenant, name)}:documents"
+
+
+def metadata_key(tenant: str, name: str) -> str:
+    """Hash of the metadata, as JSON, of a collection's visible documents that have some, by document id."""
+    return f"{collection_key(tenant, name)}:metadata"
 
 
 def littered_key() -> str:

@@ -73,6 +73,7 @@ def document_record(row: Mapping[str, str]) -> DocumentRecord:
         error=_error(row),
         created_at=int(row["created_at"]),
         updated_at=int(row["updated_at"]),
+        metadata=orjson.loads(row.get("metadata") or "{}"),
     )
 
 

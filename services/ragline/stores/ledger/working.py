@@ -16,7 +16,15 @@ from ragline.common.errors import RagError, TransientError
 from ragline.common.messages import StepMessage, step_envelope
 from ragline.common.models import CollectionRecord, DocumentRecord, DocumentState, JobRecord
 from ragline.common.queues import ROUTES, Queue, Step
-from ragline.stores.ledger.keys import collection_key, document_key, documents_key, job_key, originals_key, workers_key
+from ragline.stores.ledger.keys import (
+    collection_key,
+    document_key,
+    documents_key,
+    job_key,
+    metadata_key,
+    originals_key,
+    workers_key,
+)
 from ragline.stores.ledger.records import collection_record, document_record, job_record
 from ragline.stores.ledger.scripts import redis_errors, script_source
 
@@ -219,6 +227,12 @@ class WorkLedger:
         for kind, ids in (("damaged", damaged), ("littered", littered)):
             if ids:
                 self._call("mark", kind, *ids)
+
+    def metadata(self, tenant: str, collection: str) -> dict[str, Mapping[str, Any]]:
+        """Metadata of the collection's visible documents that have some, by document id."""
+        with redis_errors("read metadata"):
+            rows = self._redis.hgetall(metadata_key(tenant, collection))
+        return {document_id: orjson.loads(text) for document_id, text in rows.items()}
 
     def originals(self, document_id: str) -> dict[int, str]:
         """Object keys of a document's uploads by version."""

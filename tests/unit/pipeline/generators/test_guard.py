@@ -60,8 +60,19 @@ def test_what_is_no_mark_is_not_held_back() -> None:
         "".join(chr(ord(char) + 0xFEE0) if "!" <= char <= "~" else char for char in RULES),
         f"**{RULES[:90]}**",
         RULES[60:160],
+        RULES.partition("\n")[2].replace(FENCE, ""),
     ],
-    ids=["all", "upper case", "spaced", "zero width", "without mark", "full width", "beginning", "middle"],
+    ids=[
+        "all",
+        "upper case",
+        "spaced",
+        "zero width",
+        "without mark",
+        "full width",
+        "beginning",
+        "middle",
+        "around mark",
+    ],
 )
 def test_instructions_are_stopped_before_a_long_piece_is_shown(text: str) -> None:
     for size in (1, 5, len(text)):

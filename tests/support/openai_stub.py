@@ -8,7 +8,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Event, Lock, Thread
 from typing import Any
 
@@ -39,6 +39,8 @@ class Reply:
         The answer, or the rest of a streamed one after its first piece, waits for it.
     pieces, usage, finish_reason
         Of a chat answer.
+    obey
+        Makes the pieces of the request's body.
     breaks_off
         A streamed answer ends with a broken connection.
     """
@@ -52,6 +54,7 @@ class Reply:
     pieces: Sequence[str] = ("An answer", " [1].")
     usage: Mapping[str, int] | None = field(default_factory=lambda: {"prompt_tokens": 10, "completion_tokens": 4})
     finish_reason: str | None = "stop"
+    obey: Callable[[dict[str, Any]], Sequence[str]] | None = None
     breaks_off: bool = False
 
 
@@ -96,10 +99,15 @@ class OpenAIStub:
         self.given_up = Event()
 
     async def chat(self, request: Request) -> Response:
-        """``POST /v1/chat/completions``, streamed."""
+        """``POST /v1/chat/completions``, streamed when the request says so."""
         reply = await self._take(request)
         if reply.status != 200 or reply.body is not None:
             return _raw(reply)
+        body = await request.json()
+        reply = replace(reply, pieces=reply.obey(body)) if reply.obey else reply
+        if not body.get("stream"):
+            await _opened(reply.gate)
+            return JSONResponse(_completion(reply))
         return StreamingResponse(self._events(reply), media_type="text/event-stream")
 
     async def embeddings(self, request: Request) -> Response:
@@ -181,6 +189,14 @@ def _embeddings(request: Mapping[str, Any], dimensions: int) -> dict[str, Any]:
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(encoded)]
     usage = {"prompt_tokens": 1, "total_tokens": 1}
     return {"object": "list", "data": data, "model": request["model"], "usage": usage}
+
+
+def _completion(reply: Reply) -> dict[str, Any]:
+    message = {"role": "assistant", "content": "".join(reply.pieces)}
+    choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason}
+    body = {"id": "c", "object": "chat.completion", "created": 1, "model": "stub", "choices": [choice]}
+    usage = {**reply.usage, "total_tokens": sum(reply.usage.values())} if reply.usage is not None else None
+    return {**body, "usage": usage}
 
 
 def _event(choices: list[dict[str, Any]], usage: Mapping[str, int] | None = None) -> str:

@@ -65,7 +65,9 @@ def make_document(**changes: Any) -> DocumentRecord:  # noqa: ANN401 - the field
     """A document whose first version is visible."""
     empty: dict[str, Any] = dict.fromkeys(DocumentRecord.__dataclass_fields__, 0)
     common = {"id": DOCUMENT, "tenant": TENANT, "collection": COLLECTION.name, "name": "a.pdf", "version": 1}
-    return DocumentRecord(**{**empty, "state": DocumentState.INDEXED, "error": None, **common, **changes})
+    return DocumentRecord(
+        **{**empty, "state": DocumentState.INDEXED, "error": None, "metadata": {}, **common, **changes}
+    )
 
 
 @dataclass(kw_only=True)
@@ -123,6 +125,10 @@ class MemoryLedger:
     def mark(self, *, damaged: Collection[str], littered: Collection[str]) -> None:
         if damaged or littered:
             self.journal.append(("mark", (sorted(damaged), sorted(littered))))
+
+    def metadata(self, tenant: str, collection: str) -> dict[str, Mapping[str, Any]]:
+        assert (tenant, collection) == (TENANT, COLLECTION.name)
+        return {record.id: record.metadata for record in self.records.values() if record.version and record.metadata}
 
     def originals(self, document_id: str) -> dict[int, str]:
         return dict(self.uploads.get(document_id, {}))

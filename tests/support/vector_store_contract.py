@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ragline.common.errors import RejectedError
-from ragline.stores.protocols import Vector, VectorEntry, VectorStore, scope_of
+from ragline.stores.protocols import DocumentChoice, Vector, VectorEntry, VectorStore, scope_of
 
 __all__ = ["HANDBOOK", "VectorStoreContract", "direction", "make_entries", "make_entry"]
 
@@ -119,7 +119,9 @@ class VectorStoreContract:
         store.add(physical, [*crowd, *shown, make_entry("other", scope="default/other", document_id="doc_4")])
 
         def ids(hidden: Collection[str], limit: int) -> list[str]:
-            hits = store.query(physical, direction(0), scope=HANDBOOK, limit=limit, without_documents=hidden)
+            hits = store.query(
+                physical, direction(0), scope=HANDBOOK, limit=limit, documents=DocumentChoice(without=hidden)
+            )
             return [hit.id for hit in hits]
 
         assert ids({"doc_0", "doc_1"}, 2) == ids(["doc_1", "doc_0", "unknown"], 50) == ["far", "farther"]
@@ -128,6 +130,23 @@ class VectorStoreContract:
         assert ids(set(), 400) == ids({"unknown"}, 400)
         assert len(ids(set(), 400)) == 302
         assert ids([f"doc_{n}" for n in range(2000) if n != 3], 50) == ["farther"]
+
+    def test_documents_may_be_chosen(self, store: VectorStore, physical: str) -> None:
+        crowd = [make_entry(f"near-{n}", n / 1000, document_id=f"doc_{n % 2}") for n in range(300)]
+        chosen = [make_entry("far", 90, document_id="doc_2"), make_entry("farther", 170, document_id="doc_3")]
+        store.add(physical, [*crowd, *chosen, make_entry("other", scope="default/other", document_id="doc_2")])
+
+        def ids(within: Collection[str] | None, limit: int, *, without: Collection[str] = ()) -> list[str]:
+            choice = DocumentChoice(within=within, without=without)
+            return [
+                hit.id for hit in store.query(physical, direction(0), scope=HANDBOOK, limit=limit, documents=choice)
+            ]
+
+        assert ids({"doc_2", "doc_3"}, 2) == ids(["doc_3", "doc_2", "unknown"], 50) == ["far", "farther"]
+        assert ids({"doc_3"}, 50) == ids({"doc_2", "doc_3"}, 50, without=["doc_2"]) == ["farther"]
+        assert ids({"unknown"}, 50) == ids(set(), 50) == []
+        assert len(ids(None, 400)) == 302
+        assert ids([f"doc_{n}" for n in range(2000) if n not in {0, 1}], 50) == ["far", "farther"]
 
     def test_physical_collections_never_mix(self, store: VectorStore, physical: str) -> None:
         store.add(physical, [make_entry("here")])

@@ -4,16 +4,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
-from ragline.common.constants import MAX_QUESTION_CHARS, MAX_TOP_K
+from ragline.common.constants import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS, MAX_QUESTION_CHARS, MAX_TOP_K
 from ragline.common.metadata import check_filter
 from ragline.common.questions import Question, Turn
 
-__all__ = ["ChatMessage", "ChatRequest", "ModelList", "ModelReply", "StreamOptions"]
+__all__ = ["ChatMessage", "ChatRequest", "EmbeddingRequest", "ModelList", "ModelReply", "StreamOptions"]
 
 _MOST_MESSAGES = 200
 _MOST_MESSAGE_CHARS = 100_000
 _MOST_TURNS = 10
 """Earlier turns that are looked at; older ones rarely say what a question means."""
+
+
+_Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_EMBEDDING_CHARS)]
 
 
 class _Lenient(BaseModel):
@@ -100,6 +103,27 @@ class ChatRequest(_Lenient):
             temperature=self.temperature,
             max_tokens=self.max_completion_tokens or self.max_tokens,
         )
+
+
+class EmbeddingRequest(_Lenient):
+    model: str = Field(
+        min_length=1,
+        max_length=200,
+        description="The embedding model of the service, or a collection",
+        examples=["all-MiniLM-L6-v2"],
+    )
+    input: _Text | Annotated[list[_Text], Field(min_length=1, max_length=MAX_EMBEDDING_TEXTS)] = Field(
+        description="A text, or up to 256", examples=[["What is a herring?"]]
+    )
+    encoding_format: Literal["float", "base64"] = Field(
+        "float", description="`base64`: little-endian float32", examples=["float"]
+    )
+    dimensions: int | None = Field(None, ge=1, le=2**31, description="Only what the model has", examples=[384])
+
+    @property
+    def texts(self) -> list[str]:
+        """All texts."""
+        return [self.input] if isinstance(self.input, str) else self.input
 
 
 class ModelReply(BaseModel):

@@ -5,6 +5,7 @@ import hashlib
 import time
 import unicodedata
 from dataclasses import dataclass
+from datetime import timedelta
 
 import orjson
 
@@ -62,7 +63,7 @@ class QuestionSubmission:
     ) -> None:
         self._ledger = ledger
         self._space = config.embedding_space
-        self._keeps_answers = config.answer_cache_seconds > 0
+        self._keep_answers = timedelta(seconds=config.answer_cache_seconds)
         self._max_tokens = config.max_answer_tokens
         self._models = {config.llm_model, *filter(None, (name.strip() for name in config.llm_models.split(",")))}
         self._wait_seconds = wait_seconds
@@ -87,7 +88,8 @@ class QuestionSubmission:
         self._check(question)
         if new.min_generation:
             await self._reached(new.tenant, new.collection, new.min_generation)
-        keeps = self._keeps_answers and not new.fresh and not question.temperature
+        # A caller that asks for chance asks for another answer each time.
+        keeps = self._keep_answers and not new.fresh and not question.temperature
         job = NewJob(
             tenant=new.tenant,
             kind=JobKind.QUERY,
@@ -95,6 +97,7 @@ class QuestionSubmission:
             collection=new.collection,
             space=self._space,
             answer_key=_answer_key(new.collection, question) if keeps else "",
+            keep_answer=self._keep_answers,
             idempotency=new.idempotency,
         )
         return await self._ledger.accept_job(job, trace)

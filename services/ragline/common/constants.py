@@ -8,6 +8,7 @@ __all__ = [
     "CHROMA_WRITE_BATCH_CHUNKS",
     "CLAIM_LIMIT",
     "DEFAULT_TENANT",
+    "EMBED_JOB_RETENTION",
     "EVENT_STREAM_MAX_EVENTS",
     "FENCE",
     "HEARTBEAT_INTERVAL",
@@ -18,6 +19,8 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_CRASHES",
     "MAX_DATA_CHARS",
+    "MAX_EMBEDDING_CHARS",
+    "MAX_EMBEDDING_TEXTS",
     "MAX_NAME_BYTES",
     "MAX_QUESTION_CHARS",
     "MAX_TOP_K",
@@ -107,6 +110,10 @@ JOB_RETENTION = timedelta(hours=24)
 INGEST_JOB_RETENTION = timedelta(days=7)
 """Finished ingest jobs stay longer: they are what an operator looks for after a weekend."""
 
+EMBED_JOB_RETENTION = timedelta(minutes=2)
+"""Finished embeddings of a caller's texts: who asked has waited for them, nobody asks again, and 256 vectors of 3,072
+dimensions are 4 MB of Redis's memory."""
+
 BROKER_TIMEOUT_SECONDS = 2.0
 """Bound of one Redis operation: a request to the API is answered 503 within it (promise P4)."""
 
@@ -119,6 +126,12 @@ MAX_QUESTION_CHARS = 8_000
 
 MAX_DATA_CHARS = 100_000
 """Longest accepted ``data`` of ``POST /tasks/process``."""
+
+MAX_EMBEDDING_TEXTS = 256
+"""Most texts of one ``POST /v1/embeddings``: 2 MB of vectors at 1,536 dimensions, which pass through Redis."""
+
+MAX_EMBEDDING_CHARS = 20_000
+"""Longest text of ``POST /v1/embeddings``; models read 512 to 8,191 tokens of it."""
 
 MAX_TOP_K = 50
 """Most passages one answer may rest on."""

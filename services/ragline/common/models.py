@@ -126,12 +126,15 @@ class Answer:
     ----------
     answered
         False when the collection holds no evidence; `text` then says so.
+    truncated
+        Whether the text ends where the tokens ended that it may have.
     """
 
     text: str
     answered: bool
     citations: tuple[Citation, ...] = ()
     usage: Mapping[str, int] = field(default_factory=dict)
+    truncated: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,6 +238,8 @@ class DocumentRecord:
         The version that answers questions; 0 while none does.
     accepted_version
         The newest accepted version; above `version` while it is being worked on, or when it failed.
+    metadata
+        Of the uploader, see `common.metadata`.
     """
 
     id: str

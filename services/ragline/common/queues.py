@@ -44,6 +44,7 @@ class JobKind(StrEnum):
     PROCESS = "process"
     WORKFLOW = "workflow"
     DROP = "drop"
+    EMBED = "embed"
 
 
 class Step(StrEnum):
@@ -59,6 +60,7 @@ class Step(StrEnum):
     PROCESS = "process"
     WORKFLOW = "workflow"
     DROP = "drop"
+    EMBED = "embed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,7 @@ ROUTES: dict[Step, StepRoute] = {
         StepRoute(step=Step.VERIFY, queue=Queue.DEFAULT, task="verify_collection_task"),
         StepRoute(step=Step.PROCESS, queue=Queue.DEFAULT, task="process_data_task"),
         StepRoute(step=Step.WORKFLOW, queue=Queue.DEFAULT, task="start_workflow_task"),
+        StepRoute(step=Step.EMBED, queue=Queue.RAG, task="embed_texts_task"),
     )
 }
 """Every step has exactly one queue and one task."""
@@ -105,6 +108,7 @@ FIRST_STEP: dict[JobKind, Step] = {
     JobKind.VERIFY: Step.VERIFY,
     JobKind.PROCESS: Step.PROCESS,
     JobKind.WORKFLOW: Step.WORKFLOW,
+    JobKind.EMBED: Step.EMBED,
 }
 
 NEXT_STEP: dict[Step, Step] = {Step.CONVERT: Step.SPLIT, Step.SPLIT: Step.INDEX}

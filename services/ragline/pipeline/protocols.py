@@ -2,11 +2,12 @@
 
 import collections.abc
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from ragline.common.models import Answer, CollectionRecord, JobRecord, Passage
-from ragline.stores.ledger.working import Claim
+from ragline.common.questions import Question
+from ragline.stores.ledger.working import Claim, KeptAnswer
 from ragline.stores.protocols import Vector, Vectors
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "Generator",
     "PipelineStep",
     "Retriever",
+    "Rewriter",
+    "Rewriting",
     "StepControl",
     "StepDelegated",
     "StepDone",
@@ -25,10 +28,17 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedBatch:
-    """Vectors of `texts[start : start + len(vectors)]`; unit length."""
+    """Vectors of `texts[start : start + len(vectors)]`; unit length.
+
+    Attributes
+    ----------
+    tokens
+        What the model counted; None when it does not tell.
+    """
 
     start: int
     vectors: Vectors
+    tokens: int | None = None
 
 
 class Embedder(Protocol):
@@ -69,18 +79,48 @@ class Embedder(Protocol):
 class Retriever(Protocol):
     """Question to passages."""
 
-    def run(self, *, question: str, collection: CollectionRecord, top_k: int) -> list[Passage]:
-        """The `top_k` best passages of the collection that are visible now, best first."""
+    def run(self, *, question: Question, collection: CollectionRecord) -> list[Passage]:
+        """The best passages of the collection that are visible now, best first; as many as the question asks for.
+
+        Only passages of documents that meet the question's filter.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewriting:
+    """A question that needs no earlier turns.
+
+    Attributes
+    ----------
+    usage
+        Tokens it cost: ``prompt_tokens`` and ``completion_tokens``.
+    """
+
+    text: str
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+class Rewriter(Protocol):
+    """Earlier turns and a question to a question that can be understood alone."""
+
+    def run(self, question: Question) -> Rewriting:
+        """The question with what its history says; only called when there is one."""
 
 
 class Generator(Protocol):
     """Question and passages to a cited answer."""
 
-    def run(self, *, question: str, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
+    @property
+    def fingerprint(self) -> str:
+        """What decides an answer beside question and documents: the kind, the usual model, the prompt's version."""
+
+    def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
         """Write an answer.
 
         Parameters
         ----------
+        question
+            With the parameters of a chat model, which only one of those looks at. Its history is part of its text.
         on_token
             Called with each piece of text as it comes; may raise to stop the work.
         """
@@ -94,9 +134,12 @@ class StepDone:
     ----------
     result
         What the job's readers get when this was its last step; JSON.
+    kept
+        The result is an answer that may be given again.
     """
 
     result: Any = None
+    kept: KeptAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,15 +1,17 @@
 """Question to cited answer."""
 
 import time
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from datetime import timedelta
+from typing import Any
 
 from ragline.common.constants import TOKEN_FLUSH_INTERVAL
 from ragline.common.errors import NotFound
 from ragline.common.models import DocumentState, JobRecord
-from ragline.pipeline.protocols import Generator, Retriever, StepControl, StepDone, StepOutcome
-from ragline.stores.ledger.working import WorkLedger
+from ragline.common.questions import Question
+from ragline.pipeline.protocols import Generator, Retriever, Rewriter, Rewriting, StepControl, StepDone, StepOutcome
+from ragline.stores.ledger.working import KeptAnswer, WorkLedger
 
 __all__ = ["AnswerStep", "TokenWriter"]
 
@@ -21,20 +23,23 @@ _NEWEST_DOCUMENTS = 200
 
 
 class AnswerStep:
-    """Retrieve, generate, report: tokens while they come, then citations and usage.
+    """Rewrite, retrieve, generate, report: tokens while they come, then citations and usage.
 
     Parameters
     ----------
     ledger
         Knows the collection.
+    rewriter
+        Makes a question with earlier turns one that stands alone.
     retriever
         Finds passages.
     generator
         Writes the answer.
     """
 
-    def __init__(self, *, ledger: WorkLedger, retriever: Retriever, generator: Generator) -> None:
+    def __init__(self, *, ledger: WorkLedger, rewriter: Rewriter, retriever: Retriever, generator: Generator) -> None:
         self._ledger = ledger
+        self._rewriter = rewriter
         self._retriever = retriever
         self._generator = generator
 
@@ -54,29 +59,44 @@ class AnswerStep:
         collection = self._ledger.collection(job.tenant, job.collection)
         if collection is None or collection.dropping:
             raise NotFound("There is no such collection")
-        question = job.params["question"]
-        passages = self._retriever.run(question=question, collection=collection, top_k=job.params["top_k"])
+        asked = Question.from_params(job.params)
+        rewriting = self._rewriter.run(asked) if asked.history else Rewriting(text=asked.text)
+        question = replace(asked, text=rewriting.text, history=())
+        passages = self._retriever.run(question=question, collection=collection)
         writer = TokenWriter(lambda text: control.report(events=[("token", {"text": text})]))
         answer = self._generator.run(question=question, passages=passages, on_token=writer.write)
         writer.flush()
+        usage = _sum(rewriting.usage, answer.usage)
+        events: list[tuple[str, Mapping[str, Any]]]
         events = [("citation", asdict(citation)) for citation in answer.citations]
-        usage = [("usage", dict(answer.usage))] if answer.usage else []
-        control.report(events=[*events, *usage])
+        events += [("usage", usage)] if usage else []
+        control.report(events=events)
+        kept = KeptAnswer(
+            generation=collection.generation,
+            profile=self._generator.fingerprint,
+            events=[("token", {"text": answer.text}), *events],
+        )
         return StepDone(
+            kept=kept if answer.answered else None,
             result={
                 "answer": answer.text,
                 "answered": answer.answered,
                 "citations": [asdict(citation) for citation in answer.citations],
-                "usage": dict(answer.usage),
+                "truncated": answer.truncated,
+                "usage": usage,
                 "generation": collection.generation,
                 "pending_documents": 0 if answer.answered else self._pending(job),
-            }
+            },
         )
 
     def _pending(self, job: JobRecord) -> int:
         """Documents that may hold the answer once they are indexed."""
         newest = self._ledger.document_ids(job.tenant, job.collection)[-_NEWEST_DOCUMENTS:]
         return sum(document.state in _IN_WORK for document in self._ledger.documents(newest).values())
+
+
+def _sum(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    return {name: one.get(name, 0) + other.get(name, 0) for name in {**one, **other}}
 
 
 class TokenWriter:

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from threading import Lock
+from typing import Any
 
 from ragline.common.errors import ProtocolError
 from ragline.common.models import Chunk, DocumentRecord
@@ -33,6 +34,10 @@ class VisibleDocuments:
         self._cache: OrderedDict[tuple[str, int], Mapping[str, Chunk]] = OrderedDict()
         self._cached_chunks = 0
         self._lock = Lock()
+
+    def metadata(self, tenant: str, collection: str) -> Mapping[str, Mapping[str, Any]]:
+        """Metadata of the collection's visible documents that have some, by id."""
+        return self._ledger.metadata(tenant, collection)
 
     def visible(self, tenant: str, document_ids: Collection[str]) -> Mapping[str, VisibleDocument]:
         """The visible ones among the documents, by id."""

@@ -1,6 +1,5 @@
 """Chroma through its own HTTP client; the only module that knows it."""
 
-from collections.abc import Collection as Members
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +14,7 @@ from chromadb.types import Collection as CollectionModel
 
 from ragline.common.constants import CHROMA_WRITE_BATCH_CHUNKS
 from ragline.common.errors import ProtocolError, RejectedError, TransientError
-from ragline.stores.protocols import Vector, VectorEntry, VectorHit
+from ragline.stores.protocols import EVERY_DOCUMENT, DocumentChoice, Vector, VectorEntry, VectorHit
 
 __all__ = ["ChromaVectorStore"]
 
@@ -24,6 +23,9 @@ _CONNECT_SECONDS = 2
 
 _LOOKUP_BATCH_IDS = 1000
 """Ids per look-up; the server's own limit is 5,461 (SQLite variables)."""
+
+_LOOKS = 3
+"""Entries that are removed while the server looks take the place of others; another look has those."""
 
 _PAGE_ENTRIES = 2000
 """Entries per page when a whole collection is listed."""
@@ -101,20 +103,25 @@ class ChromaVectorStore:
         return self._listed(physical, {"scope": scope})
 
     def query(
-        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Members[str] = ()
+        self, physical: str, vector: Vector, *, scope: str, limit: int, documents: DocumentChoice = EVERY_DOCUMENT
     ) -> list[VectorHit]:
         """See `VectorStore.query`."""
         with self._errors("query", physical):
             collection = self._found(physical)
-            if collection is None:
+            # The server refuses an empty list.
+            if collection is None or (documents.within is not None and not documents.within):
                 return []
-            rows = collection.query(
-                query_embeddings=vector[np.newaxis],
-                n_results=limit,
-                where=_searched(scope, without_documents),
-                include=["documents", "metadatas", "distances"],
-            )
-            return _hits(rows)
+            for _ in range(_LOOKS):
+                rows = collection.query(
+                    query_embeddings=vector[np.newaxis],
+                    n_results=limit,
+                    where=_searched(scope, documents),
+                    include=["documents", "metadatas", "distances"],
+                )
+                hits = _hits(rows)
+                if len(hits) == len(rows["ids"][0]):
+                    break
+            return hits
 
     def _listed(self, physical: str, where: dict[str, Any]) -> dict[str, str]:
         """Page by page; a removal meanwhile moves later rows up, past the next page's begin (see the protocol)."""
@@ -205,19 +212,23 @@ def _metadata(entry: VectorEntry) -> dict[str, Any]:
     return {"scope": entry.scope, "document_id": entry.document_id, "source": entry.source, "page": entry.page}
 
 
-def _searched(scope: str, without_documents: Members[str]) -> dict[str, Any]:
-    in_scope: dict[str, Any] = {"scope": scope}
-    if not without_documents:
-        return in_scope
-    return {"$and": [in_scope, {"document_id": {"$nin": sorted(without_documents)}}]}
+def _searched(scope: str, documents: DocumentChoice) -> dict[str, Any]:
+    conditions: list[dict[str, Any]] = [{"scope": scope}]
+    if documents.within is not None:
+        conditions.append({"document_id": {"$in": sorted(documents.within)}})
+    if documents.without:
+        conditions.append({"document_id": {"$nin": sorted(documents.without)}})
+    return {"$and": conditions} if len(conditions) > 1 else conditions[0]
 
 
 def _hits(rows: Any) -> list[VectorHit]:  # noqa: ANN401 - a typed dictionary of the library with optional parts
+    """Without entries that were removed while the server answered: of those it may have no more than an id."""
     return [
         VectorHit(id=entry_id, document_id=str(metadata["document_id"]), text=text, score=_score(distance))
         for entry_id, metadata, text, distance in zip(
             rows["ids"][0], rows["metadatas"][0], rows["documents"][0], rows["distances"][0], strict=True
         )
+        if metadata is not None and text is not None
     ]
 
 

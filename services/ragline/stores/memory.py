@@ -1,11 +1,11 @@
 """The vector store's twin in memory: exact search, for tests and experiments."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from ragline.common.errors import RejectedError
-from ragline.stores.protocols import Vector, VectorEntry, VectorHit
+from ragline.stores.protocols import EVERY_DOCUMENT, DocumentChoice, Vector, VectorEntry, VectorHit
 
 __all__ = ["MemoryVectorStore"]
 
@@ -48,7 +48,7 @@ class MemoryVectorStore:
         return {entry.id: entry.document_id for entry in stored.values() if entry.scope == scope}
 
     def query(
-        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Collection[str] = ()
+        self, physical: str, vector: Vector, *, scope: str, limit: int, documents: DocumentChoice = EVERY_DOCUMENT
     ) -> list[VectorHit]:
         """See `VectorStore.query`."""
         stored = self._collections.get(physical, {})
@@ -59,9 +59,14 @@ class MemoryVectorStore:
                 id=entry.id, document_id=entry.document_id, text=entry.text, score=_similarity(vector, entry.vector)
             )
             for entry in stored.values()
-            if entry.scope == scope and entry.document_id not in without_documents
+            if entry.scope == scope and _is_chosen(entry, documents)
         ]
         return sorted(hits, key=lambda hit: -hit.score)[:limit]
+
+
+def _is_chosen(entry: VectorEntry, documents: DocumentChoice) -> bool:
+    within = documents.within is None or entry.document_id in documents.within
+    return within and entry.document_id not in documents.without
 
 
 def _similarity(left: Vector, right: Vector) -> float:

@@ -7,7 +7,16 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Vector", "VectorEntry", "VectorHit", "VectorStore", "Vectors", "scope_of"]
+__all__ = [
+    "EVERY_DOCUMENT",
+    "DocumentChoice",
+    "Vector",
+    "VectorEntry",
+    "VectorHit",
+    "VectorStore",
+    "Vectors",
+    "scope_of",
+]
 
 Vector = npt.NDArray[np.float32]
 """One embedding, shape (dimensions,)."""
@@ -54,6 +63,26 @@ class VectorHit:
     score: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentChoice:
+    """Documents that a query looks at; the entries of all others take no place among the hits.
+
+    Attributes
+    ----------
+    within
+        Ids of the only documents that count; None: all.
+    without
+        Ids of documents that do not count.
+    """
+
+    within: Collection[str] | None = None
+    without: Collection[str] = ()
+
+
+EVERY_DOCUMENT = DocumentChoice()
+"""Nothing is passed over."""
+
+
 class VectorStore(Protocol):
     """Chunks with their vectors, in physical collections: one per embedding space.
 
@@ -81,7 +110,7 @@ class VectorStore(Protocol):
         """
 
     def query(
-        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Collection[str] = ()
+        self, physical: str, vector: Vector, *, scope: str, limit: int, documents: DocumentChoice = EVERY_DOCUMENT
     ) -> list[VectorHit]:
         """The nearest entries of a scope, best first; nothing when the collection does not exist.
 
@@ -89,6 +118,6 @@ class VectorStore(Protocol):
         ----------
         limit
             Most hits. Fewer come only when the scope holds no more.
-        without_documents
-            Ids of documents whose entries are passed over; they take no place among the hits.
+        documents
+            Those whose entries count. A request names each id in it: a few hundred are cheap, thousands are not.
         """

@@ -22,7 +22,7 @@ from ragline.stores.redis_connection import celery_connection
 from ragline.worker.base import RaglineCelery
 from ragline.worker.context import ProcessContext
 from ragline.worker.discretion import DiscreetAMQP
-from ragline.worker.factory import build_embedder
+from ragline.worker.factory import build_embedder, build_generator
 from ragline.worker.pools import POOLS
 from ragline.worker.probes import ProbeFiles
 from ragline.worker.stopping import StopTimer
@@ -165,6 +165,8 @@ def _connect_warming(app: RaglineCelery, queue: Queue) -> None:
     def warm(**_: object) -> None:
         if app.context is not None and queue in _EMBEDDING_QUEUES:
             threading.Thread(target=_warm, args=(app.context,), name="warming", daemon=True).start()
+        if app.context is not None and queue is Queue.RAG:
+            threading.Thread(target=_announce, args=(app.context,), name="announcing", daemon=True).start()
 
     signals.worker_ready.connect(warm, weak=False)
 
@@ -175,6 +177,14 @@ def _warm(context: ProcessContext) -> None:
     except ConfigError:
         logger.exception("the embedder cannot be loaded", next="the worker ends; its steps wait")
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _announce(context: ProcessContext) -> None:
+    """Answers that another model or prompt gave are not given again from now on."""
+    try:
+        context.ledger.announce_profile(context.part(build_generator).fingerprint)
+    except RagError as error:
+        logger.warning("profile not announced", next="the first answer announces it", **error.to_log())
 
 
 def _leave(closed: threading.Event, thread: threading.Thread, **_: object) -> None:

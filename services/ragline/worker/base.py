@@ -122,10 +122,10 @@ class StepTask(Task):
         match outcome:
             case StepUnfinished(progressed=progressed):
                 ledger.hand_back(claim, interrupted=step.interrupted, progressed=progressed)
-            case StepDone(result=result):
+            case StepDone(result=result, kept=kept):
                 following = NEXT_STEP.get(claim.job.step)
                 if following is None:
-                    ledger.finish(claim, result)
+                    ledger.finish(claim, result, kept)
                 else:
                     ledger.advance(claim, following)
             case StepDelegated():
@@ -183,5 +183,5 @@ def _max_attempts(step: Step) -> int:
     return MAX_ATTEMPTS if step in _WAITED_FOR else MAX_TRANSIENT_ATTEMPTS
 
 
-_WAITED_FOR = {Step.ANSWER, Step.PROCESS, Step.WORKFLOW}
+_WAITED_FOR = {Step.ANSWER, Step.EMBED, Step.PROCESS, Step.WORKFLOW}
 """Steps somebody sits and waits for: better a clear failure soon than an answer in an hour."""

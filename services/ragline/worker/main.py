@@ -6,6 +6,7 @@ import sys
 
 from ragline.common.config import ConfigError, WorkerConfig, load_config
 from ragline.common.queues import Queue
+from ragline.pipeline.generators.prompts import read_template
 from ragline.stores.objects import ObjectStore
 from ragline.worker.app import create_celery
 from ragline.worker.pools import POOLS
@@ -28,8 +29,10 @@ def main(arguments: list[str]) -> int:
     queue = Queue(arguments[0])
     try:
         config = load_config(WorkerConfig)
-        # Celery swallows what its start-up signals raise, so a wrong address is found here.
+        # Celery swallows what its start-up signals raise, so a wrong address or template is found here.
         ObjectStore(config.object_store_url)
+        if queue is Queue.RAG:
+            read_template(config.prompt_template)
         ProbeFiles(config.probe_dir).start()
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")

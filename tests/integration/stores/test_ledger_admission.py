@@ -1,6 +1,7 @@
 """What the ledger refuses or knows already: backlogs, budgets, repeated requests."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -135,13 +136,12 @@ def test_a_refused_request_uses_up_no_key(ledger: Ledger) -> None:
     assert not ledger.upload(name="second.pdf", idempotency=_repeatable("key")).repeated
 
 
-ASKED = {"answer_key": "what-was-asked"}
+ASKED: dict[str, Any] = {"answer_key": "what-was-asked", "keep_answer": HOUR}
 RESULT = {"answer": "Five.", "citations": []}
 
 
 def _kept(ledger: Ledger, *, profile: str = "model-1", generation: int | None = None) -> KeptAnswer:
     return KeptAnswer(
-        keep=HOUR,
         generation=ledger.collection().generation if generation is None else generation,
         profile=profile,
         events=[("token", {"text": "Five."}), ("usage", {"prompt_tokens": 7})],
@@ -189,7 +189,7 @@ def test_an_answer_is_not_given_again_after_anything_changed(ledger: Ledger, cha
         case "profile":
             ledger.working.announce_profile("model-2")
         case "question":
-            asked = new_query(answer_key="something-else")
+            asked = new_query(**{**ASKED, "answer_key": "something-else"})
         case _:
             ledger.commit(ledger.upload(tenant="b"))
             asked = new_query(tenant="b", **ASKED)

@@ -5,12 +5,12 @@ from datetime import timedelta
 
 import pytest
 
-from ragline.common.constants import INGEST_JOB_RETENTION, JOB_RETENTION
+from ragline.common.constants import EMBED_JOB_RETENTION, INGEST_JOB_RETENTION, JOB_RETENTION
 from ragline.common.errors import InternalError, NotFound, TransientError
 from ragline.common.models import Event
 from ragline.common.queues import JobKind, Queue
 from ragline.stores.ledger.accepting import NewJob
-from ragline.stores.ledger.keys import document_key, events_key, job_key
+from ragline.stores.ledger.keys import document_key, events_key, job_key, metadata_key
 from tests.support.ledger import COLLECTION, Ledger, new_query
 
 LASTING = ("ragline:doc:", "ragline:collection:", "ragline:collections:", "ragline:littered", "ragline:seq:")
@@ -155,7 +155,12 @@ def test_not_waiting_means_not_waiting(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "retention"), [(JobKind.INGEST, INGEST_JOB_RETENTION), (JobKind.PROCESS, JOB_RETENTION)]
+    ("kind", "retention"),
+    [
+        (JobKind.INGEST, INGEST_JOB_RETENTION),
+        (JobKind.PROCESS, JOB_RETENTION),
+        (JobKind.EMBED, EMBED_JOB_RETENTION),
+    ],
 )
 def test_finished_jobs_and_their_events_are_forgotten(ledger: Ledger, kind: JobKind, retention: timedelta) -> None:
     if kind is JobKind.INGEST:
@@ -165,6 +170,25 @@ def test_finished_jobs_and_their_events_are_forgotten(ledger: Ledger, kind: JobK
     ledger.working.fail(ledger.start(submission.job_id), InternalError("broken"))
     for key in (job_key(submission.job_id), events_key(submission.job_id)):
         assert retention.total_seconds() - 60 < ledger.client.ttl(key) <= retention.total_seconds()
+
+
+def test_metadata_are_of_the_documents_of_one_collection(ledger: Ledger) -> None:
+    key = metadata_key("default", COLLECTION)
+    assert ledger.working.metadata("default", COLLECTION) == {}
+    ledger.client.hset(key, mapping={"doc_1": '{"year": 2026, "draft": false}', "doc_2": '{"team": "Gr\u00fcn"}'})
+    ledger.client.hset(metadata_key("default", "other"), "doc_3", "{}")
+    assert ledger.working.metadata("default", COLLECTION) == {
+        "doc_1": {"year": 2026, "draft": False},
+        "doc_2": {"team": "Gr\u00fcn"},
+    }
+
+
+@pytest.mark.parametrize(("text", "metadata"), [(None, {}), ("", {}), ('{"year": 2026}', {"year": 2026})])
+def test_a_document_may_have_metadata(ledger: Ledger, text: str | None, metadata: dict[str, int]) -> None:
+    submission = ledger.upload()
+    if text is not None:
+        ledger.client.hset(document_key(str(submission.document_id)), "metadata", text)
+    assert ledger.document(submission.document_id).metadata == metadata
 
 
 def test_deleted_document_is_forgotten(ledger: Ledger) -> None:

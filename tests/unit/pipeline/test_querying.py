@@ -1,7 +1,7 @@
 """Question to cited answer: what its readers are told, and in which order."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,14 +10,15 @@ import pytest
 
 from ragline.common.errors import EmbeddingSpaceMismatch, NotFound, TransientError
 from ragline.common.models import Answer, Citation, CollectionRecord, DocumentState, Passage
+from ragline.common.questions import Question
 from ragline.common.queues import JobKind
 from ragline.pipeline import querying
 from ragline.pipeline.generators.extractive import ExtractiveGenerator
-from ragline.pipeline.protocols import StepDone
+from ragline.pipeline.protocols import Rewriting, StepDone
 from ragline.pipeline.querying import AnswerStep, TokenWriter
 from ragline.pipeline.retrievers.dense import DenseRetriever
 from ragline.pipeline.visibility import VisibleDocuments
-from ragline.stores.ledger.working import ClaimLost
+from ragline.stores.ledger.working import ClaimLost, KeptAnswer
 from tests.support.passages import make_passage
 from tests.support.steps import COLLECTION, ScriptedControl, World, make_document, make_job
 
@@ -27,6 +28,7 @@ CITATION = Citation(
     document_id="doc_1", document="handbook.pdf", page=19, start=0, end=35, chunk_id="c1", quote=PASSAGE.text
 )
 ANSWER = Answer(text="26 weeks [1].", answered=True, citations=(CITATION,), usage={"prompt_tokens": 7})
+REWRITING = Rewriting(text="How long is the leave of fathers?", usage={"prompt_tokens": 5, "completion_tokens": 2})
 
 
 @dataclass
@@ -34,10 +36,10 @@ class FoundPassages:
     """A retriever that finds what it is told to."""
 
     passages: Sequence[Passage] = (PASSAGE,)
-    asked: list[tuple[str, CollectionRecord, int]] = field(default_factory=list)
+    asked: list[tuple[Question, CollectionRecord]] = field(default_factory=list)
 
-    def run(self, *, question: str, collection: CollectionRecord, top_k: int) -> list[Passage]:
-        self.asked.append((question, collection, top_k))
+    def run(self, *, question: Question, collection: CollectionRecord) -> list[Passage]:
+        self.asked.append((question, collection))
         return list(self.passages)
 
 
@@ -48,15 +50,31 @@ class WrittenAnswer:
     pieces: Sequence[str] = ("26 weeks", " [1].")
     answer: Answer | Exception = ANSWER
     said: list[str] = field(default_factory=list)
+    asked: list[Question] = field(default_factory=list)
+    fingerprint: str = "scripted"
 
-    def run(self, *, question: str, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
-        assert question == QUESTION
+    def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
+        self.asked.append(question)
         for piece in self.pieces:
             on_token(piece)
             self.said.append(piece)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+
+@dataclass
+class Rewritten:
+    """A rewriter that knows the result."""
+
+    rewriting: Rewriting | Exception = REWRITING
+    asked: list[Question] = field(default_factory=list)
+
+    def run(self, question: Question) -> Rewriting:
+        self.asked.append(question)
+        if isinstance(self.rewriting, Exception):
+            raise self.rewriting
+        return self.rewriting
 
 
 @pytest.fixture
@@ -76,19 +94,27 @@ def _control(world: World, **script: Any) -> ScriptedControl:  # noqa: ANN401 - 
     return world.control(job=make_job(JobKind.QUERY, params={"question": QUESTION, "top_k": 3}), **script)
 
 
-def _answer(
+def _answer(*args: Any, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - of `_outcome`
+    result: dict[str, Any] = _outcome(*args, **parts).result
+    return result
+
+
+def _outcome(
     world: World,
     control: ScriptedControl,
     generator: WrittenAnswer | None = None,
     retriever: FoundPassages | None = None,
-) -> dict[str, Any]:
+    rewriter: Rewritten | None = None,
+) -> StepDone:
     step = AnswerStep(
-        ledger=world.work_ledger, retriever=retriever or FoundPassages(), generator=generator or WrittenAnswer()
+        ledger=world.work_ledger,
+        rewriter=rewriter or Rewritten(),
+        retriever=retriever or FoundPassages(),
+        generator=generator or WrittenAnswer(),
     )
     outcome = step.run(control)
     assert isinstance(outcome, StepDone)
-    result: dict[str, Any] = outcome.result
-    return result
+    return outcome
 
 
 def test_tokens_come_first_then_citations_then_usage(world: World) -> None:
@@ -104,6 +130,7 @@ def test_tokens_come_first_then_citations_then_usage(world: World) -> None:
         "answer": "26 weeks [1].",
         "answered": True,
         "citations": [asdict(CITATION)],
+        "truncated": False,
         "usage": {"prompt_tokens": 7},
         "generation": COLLECTION.generation,
         "pending_documents": 0,
@@ -114,7 +141,55 @@ def test_the_retriever_is_asked_what_the_job_says(world: World) -> None:
     retriever = FoundPassages()
     _answer(world, _control(world), retriever=retriever)
 
-    assert retriever.asked == [(QUESTION, COLLECTION, 3)]
+    assert retriever.asked == [(Question(text=QUESTION, top_k=3), COLLECTION)]
+
+
+def test_all_that_shapes_an_answer_reaches_those_who_need_it(world: World) -> None:
+    params: dict[str, Any] = {"filter": {"year": 2026}, "model": "other", "temperature": 0.5, "max_tokens": 9}
+    job = make_job(JobKind.QUERY, params={"question": QUESTION, "top_k": 3, **params})
+    retriever, generator = FoundPassages(), WrittenAnswer(answer=replace(ANSWER, truncated=True))
+
+    result = _answer(world, world.control(job=job), generator, retriever)
+
+    assert [asked for asked, _ in retriever.asked] == generator.asked == [Question(text=QUESTION, top_k=3, **params)]
+    assert result["truncated"]
+
+
+def test_a_question_without_history_is_not_rewritten(world: World) -> None:
+    rewriter = Rewritten()
+    _answer(world, _control(world), rewriter=rewriter)
+
+    assert rewriter.asked == []
+
+
+def test_a_question_with_history_is_found_and_answered_as_rewritten(world: World) -> None:
+    history = [{"role": "user", "text": "What about fathers?"}, {"role": "assistant", "text": "They are welcome."}]
+    job = make_job(JobKind.QUERY, params={"question": QUESTION, "top_k": 3, "history": history})
+    control, rewriter, retriever, generator = world.control(job=job), Rewritten(), FoundPassages(), WrittenAnswer()
+
+    result = _answer(world, control, generator, retriever, rewriter)
+
+    assert [(asked.text, len(asked.history)) for asked in rewriter.asked] == [(QUESTION, 2)]
+    alone = Question(text=REWRITING.text, top_k=3)
+    assert [asked for asked, _ in retriever.asked] == generator.asked == [alone]
+    assert result["usage"] == {"prompt_tokens": 12, "completion_tokens": 2}
+    assert control.events[-1] == ("usage", result["usage"])
+
+
+def test_a_rewriter_that_is_away_is_waited_for(world: World) -> None:
+    job = make_job(
+        JobKind.QUERY, params={"question": QUESTION, "top_k": 3, "history": [{"role": "user", "text": "Fathers?"}]}
+    )
+    retriever = FoundPassages()
+
+    with pytest.raises(TransientError):
+        _answer(
+            world,
+            world.control(job=job),
+            retriever=retriever,
+            rewriter=Rewritten(TransientError("openai", "rewrite", "HTTP 503")),
+        )
+    assert retriever.asked == []
 
 
 def test_an_answer_without_usage_and_citations_has_no_such_events(world: World) -> None:
@@ -125,6 +200,23 @@ def test_an_answer_without_usage_and_citations_has_no_such_events(world: World) 
 
     assert [kind for kind, _ in control.events] == ["token"]
     assert (result["answered"], result["citations"], result["usage"]) == (False, [], {})
+
+
+def test_an_answer_is_kept_with_what_it_rests_on(world: World) -> None:
+    assert _outcome(world, _control(world)).kept == KeptAnswer(
+        generation=COLLECTION.generation,
+        profile="scripted",
+        events=[
+            ("token", {"text": ANSWER.text}),
+            ("citation", asdict(CITATION)),
+            ("usage", {"prompt_tokens": 7}),
+        ],
+    )
+
+
+def test_no_answer_is_not_kept(world: World) -> None:
+    nothing = Answer(text="The documents hold no answer.", answered=False)
+    assert _outcome(world, _control(world), WrittenAnswer((), nothing)).kept is None
 
 
 def test_no_answer_tells_of_documents_that_may_hold_it(world: World) -> None:
@@ -170,7 +262,10 @@ def test_real_parts_cite_the_passage_they_quote(world: World) -> None:
         documents=VisibleDocuments(ledger=world.work_ledger, files=world.files),
     )
     step = AnswerStep(
-        ledger=world.work_ledger, retriever=retriever, generator=ExtractiveGenerator(embedder=world.embedder)
+        ledger=world.work_ledger,
+        rewriter=Rewritten(),
+        retriever=retriever,
+        generator=ExtractiveGenerator(embedder=world.embedder),
     )
     question = "How many weeks does parental leave last?"
     job = make_job(JobKind.QUERY, params={"question": question, "top_k": 1})

@@ -17,7 +17,7 @@ from ragline.common.errors import NoText, RagError, TransientError
 from ragline.common.models import JobRecord, JobState
 from ragline.common.queues import JobKind, Queue, Step
 from ragline.pipeline.protocols import StepControl, StepDelegated, StepDone, StepOutcome, StepUnfinished
-from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState
+from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState, KeptAnswer
 from ragline.worker import base
 from ragline.worker.base import RaglineCelery, StepTask, retry_delay
 from ragline.worker.context import ProcessContext
@@ -40,8 +40,8 @@ class NotedLedger:
     def fail(self, _claim: Claim, error: RagError) -> None:
         self._note("fail", error.code)
 
-    def finish(self, _claim: Claim, result: object) -> None:
-        self._note("finish", result)
+    def finish(self, _claim: Claim, result: object, kept: KeptAnswer | None) -> None:
+        self._note("finish", result, kept)
 
     def hand_back(self, _claim: Claim, *, interrupted: bool, progressed: bool) -> None:
         self._note("hand_back", interrupted, progressed)
@@ -111,7 +111,14 @@ def test_a_done_step_queues_the_next_one() -> None:
 
 
 def test_the_last_step_ends_the_job_with_its_result() -> None:
-    assert _run(Step.INDEX, lambda _: StepDone(result={"chunks": 3})) == [("finish", {"chunks": 3})]
+    assert _run(Step.INDEX, lambda _: StepDone(result={"chunks": 3})) == [("finish", {"chunks": 3}, None)]
+
+
+def test_an_answer_that_may_be_given_again_is_kept() -> None:
+    kept = KeptAnswer(generation=3, profile="model-1", events=[("token", {"text": "Five."})])
+    assert _run(Step.ANSWER, lambda _: StepDone(result={"answer": "Five."}, kept=kept)) == [
+        ("finish", {"answer": "Five."}, kept)
+    ]
 
 
 def test_an_unfinished_step_is_handed_back() -> None:

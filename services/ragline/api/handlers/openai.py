@@ -8,12 +8,15 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 
 from ragline.api.completions import CompletionStream, completion
-from ragline.api.dependencies import Asker, Context, Reader, Repeatable, Trace
-from ragline.api.openai_schemas import ChatRequest, ModelList, ModelReply
+from ragline.api.dependencies import Asker, Context, Reader, Repeatable, Start, Trace
+from ragline.api.embeddings import embedding_list
+from ragline.api.openai_schemas import ChatRequest, EmbeddingRequest, ModelList, ModelReply
 from ragline.api.questions import NewQuestion
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
 from ragline.common.models import CollectionRecord
+from ragline.common.queues import JobKind
+from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]
 
@@ -63,6 +66,22 @@ async def chat_completions(
         finished=lambda: context.ledger.job(tenant, job_id),
     )
     return EventStream(_chunks(stream, reader, request), streams=context.streams, tenant=tenant, headers=headers)
+
+
+@router.post(
+    "/embeddings",
+    summary="Embed texts with the model of the collections",
+    response_model=dict[str, Any],
+)
+async def create_embeddings(
+    request: Request, body: EmbeddingRequest, context: Context, tenant: Asker, start: Start
+) -> JSONResponse:
+    if body.model != context.config.embedding_model_name:
+        await context.ledger.collection(tenant, body.model)
+    submission = await start(NewJob(tenant=tenant, kind=JobKind.EMBED, params={"texts": body.texts}))
+    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id)
+    job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
+    return JSONResponse(embedding_list(job, encoding_format=body.encoding_format, dimensions=body.dimensions))
 
 
 @router.get("/models", summary="Collections, as models")

@@ -120,7 +120,7 @@ class LocalEmbedder:
         ConfigError
             When the model cannot be loaded.
         """
-        vector: Vector = self._embed([text])[0]
+        vector: Vector = self._embed([text]).vectors[0]
         return vector
 
     def stream(
@@ -148,7 +148,7 @@ class LocalEmbedder:
         for start in range(0, len(texts), _BATCH_TEXTS):
             if start and should_stop and should_stop():
                 return
-            yield EmbeddedBatch(start=start, vectors=self._embed(texts[start : start + _BATCH_TEXTS]))
+            yield self._embed(texts[start : start + _BATCH_TEXTS], start=start)
 
     def warm(self) -> None:
         """Load the model now (about 0.3 s) instead of with the first text.
@@ -167,15 +167,18 @@ class LocalEmbedder:
                     self._loaded = _load(self._model_dir, self._threads)
         return self._loaded
 
-    def _embed(self, texts: Sequence[str]) -> Vectors:
+    def _embed(self, texts: Sequence[str], *, start: int = 0) -> EmbeddedBatch:
         model = self._model()
         encodings = model.tokenizer.encode_batch([well_formed(text) for text in texts])
         order = sorted(range(len(encodings)), key=lambda index: len(encodings[index].ids))
+        # Counted before each run pads its texts.
+        tokens = sum(len(encoding.ids) for encoding in encodings)
         rows: dict[int, Vector] = {}
-        for start in range(0, len(order), _RUN_TEXTS):
-            run = order[start : start + _RUN_TEXTS]
+        for first in range(0, len(order), _RUN_TEXTS):
+            run = order[first : first + _RUN_TEXTS]
             rows.update(zip(run, _run(model, [encodings[index] for index in run]), strict=True))
-        return np.stack([rows[index] for index in range(len(rows))])
+        vectors = np.stack([rows[index] for index in range(len(rows))])
+        return EmbeddedBatch(start=start, vectors=vectors, tokens=tokens)
 
 
 def _load(model_dir: Path, threads: int) -> _Model:

@@ -98,7 +98,7 @@ class OpenAIEmbedder:
         ProtocolError
             The reply holds something else than the promised vector.
         """
-        vector: Vector = self._embed([well_formed(text)])[0]
+        vector: Vector = self._embed([well_formed(text)])[0][0]
         return vector
 
     def stream(
@@ -166,9 +166,11 @@ class OpenAIEmbedder:
             raise failure
 
     def _batch(self, start: int, texts: list[str]) -> EmbeddedBatch:
-        return EmbeddedBatch(start=start, vectors=self._embed(texts))
+        vectors, tokens = self._embed(texts)
+        return EmbeddedBatch(start=start, vectors=vectors, tokens=tokens)
 
-    def _embed(self, texts: list[str]) -> Vectors:
+    def _embed(self, texts: list[str]) -> tuple[Vectors, int | None]:
+        """Vectors, and what they cost."""
         with openai_errors(_OPERATION):
             response = self._client.embeddings.create(input=texts, model=self._model, encoding_format="base64")
         vectors = _unit_length(_vectors(response, len(texts)))
@@ -176,7 +178,7 @@ class OpenAIEmbedder:
             self._dimensions = self._dimensions or vectors.shape[1]
         if vectors.shape[1] != self._dimensions:
             raise _unusable(f"vectors of {vectors.shape[1]} dimensions after some of {self._dimensions}")
-        return vectors
+        return vectors, _tokens(response)
 
 
 def _failure(done: Iterable[Future[EmbeddedBatch]]) -> DependencyError | None:
@@ -229,6 +231,12 @@ def _vectors(response: CreateEmbeddingResponse, count: int) -> Vectors:
     if len({vector.shape for vector in rows.values()}) != 1:
         raise _unusable("vectors of different dimensions")
     return np.stack([rows[index] for index in range(count)])
+
+
+def _tokens(response: CreateEmbeddingResponse) -> int | None:
+    """What the service counted; many compatible servers do not count."""
+    tokens = getattr(getattr(response, "usage", None), "prompt_tokens", None)
+    return tokens if isinstance(tokens, int) else None
 
 
 def _decoded(embedding: object) -> Vector:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ragline.common.models import Answer, Citation, Passage
+from ragline.common.questions import Question
 from ragline.pipeline.generators.prompts import NO_ANSWER_TEXT
 from ragline.pipeline.protocols import Embedder
 from ragline.pipeline.text import content_words, one_line, sentence_spans
@@ -91,13 +92,18 @@ class ExtractiveGenerator:
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
-    def run(self, *, question: str, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
+    @property
+    def fingerprint(self) -> str:
+        """See `Generator.fingerprint`."""
+        return f"extractive:{self._embedder.space}"
+
+    def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
         """Quote the sentences that answer a question.
 
         Parameters
         ----------
         question
-            In the language of the documents.
+            In the language of the documents. What it asks of a chat model is passed over.
         passages
             Best first.
         on_token
@@ -115,7 +121,7 @@ class ExtractiveGenerator:
             Of the embedding model.
         """
         sentences = _sentences(passages)
-        scores = self._scores(question, sentences)
+        scores = self._scores(question.text, sentences)
         chosen = _best(sentences, scores)
         parts = [f"{sentence.text} [{number}]" for number, sentence in enumerate(chosen, start=1)]
         text = " ".join(parts) or NO_ANSWER_TEXT

@@ -2,12 +2,14 @@
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ragline.common.errors import EmbeddingSpaceMismatch
 from ragline.common.models import Chunk, CollectionRecord, Passage
+from ragline.common.questions import Question
 from ragline.pipeline.protocols import Embedder
-from ragline.stores.protocols import Vector, VectorHit, VectorStore, scope_of
+from ragline.pipeline.retrievers.selecting import Selection, select
+from ragline.stores.protocols import DocumentChoice, Vector, VectorHit, VectorStore, scope_of
 
 __all__ = ["DenseRetriever", "Documents", "VisibleDocument"]
 
@@ -38,7 +40,10 @@ class VisibleDocument:
 
 
 class Documents(Protocol):
-    """Knows which versions are visible."""
+    """Knows which versions are visible, and what their uploaders say of them."""
+
+    def metadata(self, tenant: str, collection: str) -> Mapping[str, Mapping[str, Any]]:
+        """Metadata of the collection's visible documents that have some, by id."""
 
     def visible(self, tenant: str, document_ids: Collection[str]) -> Mapping[str, VisibleDocument]:
         """Those of the documents that belong to the tenant and have a visible version, by id."""
@@ -50,7 +55,7 @@ class DenseRetriever:
     The store may hold more than is visible (half-written versions, chunks not yet cleaned away): a hit counts only when
     its id is in the manifest of its document's visible version, and its page and offsets are those of the manifest.
     When hidden chunks leave too few passages, the store is asked again for more, without the documents that have
-    nothing more to give.
+    nothing more to give. A question's filter chooses documents before that, see `Selection`.
 
     Parameters
     ----------
@@ -67,17 +72,15 @@ class DenseRetriever:
         self._vectors = vectors
         self._documents = documents
 
-    def run(self, *, question: str, collection: CollectionRecord, top_k: int) -> list[Passage]:
+    def run(self, *, question: Question, collection: CollectionRecord) -> list[Passage]:
         """Find the passages nearest to a question.
 
         Parameters
         ----------
         question
-            In any words.
+            In any words; `top_k` is how many passages to return at most.
         collection
             Where to look.
-        top_k
-            How many passages to return at most.
 
         Returns
         -------
@@ -95,29 +98,43 @@ class DenseRetriever:
         if collection.space != self._embedder.space:
             detail = f"The collection is of {collection.space}, questions are embedded with {self._embedder.space}"
             raise EmbeddingSpaceMismatch(detail)
-        vector = self._embedder.embed_query(question)
+        selection = self._selection(question, collection)
+        if selection.is_empty:
+            return []
+        top_k, vector = question.top_k, self._embedder.embed_query(question.text)
         known: dict[str, VisibleDocument | None] = {}
         found: dict[str, Passage] = {}
         for limit in _limits(top_k):
-            hits = self._hits(collection, vector, limit, without=_exhausted(known, found))
-            self._look_up(collection.tenant, hits, known)
+            hits = self._hits(collection, vector, limit, selection.choice(_exhausted(known, found)))
+            self._look_up(collection.tenant, hits, known, selection)
             found |= {hit.id: passage for hit in hits if (passage := _passage(hit, known[hit.document_id]))}
             if len(found) >= top_k or len(hits) < limit:
                 break
         return sorted(found.values(), key=lambda passage: -passage.score)[:top_k]
 
     def _hits(
-        self, collection: CollectionRecord, vector: Vector, limit: int, *, without: Collection[str]
+        self, collection: CollectionRecord, vector: Vector, limit: int, documents: DocumentChoice
     ) -> list[VectorHit]:
         scope = scope_of(collection.tenant, collection.name)
-        return self._vectors.query(collection.physical, vector, scope=scope, limit=limit, without_documents=without)
+        return self._vectors.query(collection.physical, vector, scope=scope, limit=limit, documents=documents)
 
-    def _look_up(self, tenant: str, hits: Sequence[VectorHit], known: dict[str, VisibleDocument | None]) -> None:
+    def _look_up(
+        self,
+        tenant: str,
+        hits: Sequence[VectorHit],
+        known: dict[str, VisibleDocument | None],
+        selection: Selection,
+    ) -> None:
         """Add the documents that are new; each is asked for once, so that one answer rests on one version of it."""
         new = {hit.document_id for hit in hits} - known.keys()
         if new:
-            visible = self._documents.visible(tenant, new)
+            visible = self._documents.visible(tenant, {document_id for document_id in new if document_id in selection})
             known.update({document_id: visible.get(document_id) for document_id in new})
+
+    def _selection(self, question: Question, collection: CollectionRecord) -> Selection:
+        if not question.filter:
+            return Selection()
+        return select(self._documents.metadata(collection.tenant, collection.name), question.filter)
 
 
 def _limits(top_k: int) -> Iterator[int]:

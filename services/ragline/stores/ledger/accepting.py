@@ -131,6 +131,8 @@ class NewJob:
         The collection must live in this embedding space when given.
     answer_key
         Names what is asked; an answer kept under it, of the collection as it is now, is the job's result at once.
+    keep_answer
+        How long this job's answer is kept under that name.
     """
 
     tenant: str
@@ -140,6 +142,7 @@ class NewJob:
     document_id: str = ""
     space: str = ""
     answer_key: str = ""
+    keep_answer: timedelta = timedelta()
     idempotency: Idempotency | None = None
 
 
@@ -223,6 +226,7 @@ class AcceptLedger(ReadLedger):
             "space": new.space,
             "document_id": new.document_id,
             "answer_key": new.answer_key,
+            "keep_answer_ms": int(new.keep_answer.total_seconds() * 1000),
             "params": orjson.dumps(new.params).decode(),
             "queues": [] if new.kind in _INTERNAL else [ROUTES[step].queue],
             **_idempotency_fields(new.idempotency),

@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ragline.common.constants import (
+    EMBED_JOB_RETENTION,
     EVENT_STREAM_MAX_EVENTS,
     INGEST_JOB_RETENTION,
     JOB_RETENTION,
@@ -48,6 +49,7 @@ def script_source(name: str) -> str:
         "MAX_CRASHES": MAX_CRASHES,
         "TENANT_SHARE": TENANT_SHARE,
         "RETENTION_MS": int(JOB_RETENTION.total_seconds() * 1000),
+        "EMBED_RETENTION_MS": int(EMBED_JOB_RETENTION.total_seconds() * 1000),
         "INGEST_RETENTION_MS": int(INGEST_JOB_RETENTION.total_seconds() * 1000),
     }
     head = "\n".join(f"local {key} = {value}" for key, value in constants.items())

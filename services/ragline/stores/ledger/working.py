@@ -23,6 +23,7 @@ from ragline.stores.ledger.keys import (
     document_key,
     documents_key,
     job_key,
+    metadata_key,
     originals_key,
     workers_key,
 )
@@ -80,8 +81,6 @@ class KeptAnswer:
 
     Attributes
     ----------
-    keep
-        For how long.
     generation
         The collection's, as it was before passages were looked for.
     profile
@@ -90,7 +89,6 @@ class KeptAnswer:
         Type and data of the events that a reader is told.
     """
 
-    keep: timedelta
     generation: int
     profile: str
     events: Sequence[tuple[str, Mapping[str, Any]]]
@@ -238,7 +236,7 @@ class WorkLedger:
         extra: list[str | bytes | int] = []
         if kept is not None:
             events = [(kind, orjson.dumps(data).decode()) for kind, data in kept.events]
-            extra = [_milliseconds(kept.keep), kept.generation, kept.profile, orjson.dumps(events)]
+            extra = [kept.generation, kept.profile, orjson.dumps(events)]
         self._effect("finish", claim, orjson.dumps(result), *extra)
 
     def hand_back(self, claim: Claim, *, interrupted: bool, progressed: bool) -> None:
@@ -281,6 +279,12 @@ class WorkLedger:
         for kind, ids in (("damaged", damaged), ("littered", littered)):
             if ids:
                 self._call("mark", kind, *ids)
+
+    def metadata(self, tenant: str, collection: str) -> dict[str, Mapping[str, Any]]:
+        """Metadata of the collection's visible documents that have some, by document id."""
+        with redis_errors("read metadata"):
+            rows = self._redis.hgetall(metadata_key(tenant, collection))
+        return {document_id: orjson.loads(text) for document_id, text in rows.items()}
 
     def originals(self, document_id: str) -> dict[int, str]:
         """Object keys of a document's uploads by version."""

@@ -1,13 +1,16 @@
 import json
 from collections.abc import Callable
 from threading import Event
+from typing import Any
 
 import pytest
 
 from ragline.common.errors import DependencyError, ProtocolError, RejectedError, TransientError
 from ragline.common.models import Answer, Passage
+from ragline.common.questions import Question
+from ragline.pipeline.chat_model import ChatModel
 from ragline.pipeline.generators.chat import ChatGenerator
-from ragline.pipeline.generators.prompts import NO_ANSWER_TEXT, NO_EVIDENCE
+from ragline.pipeline.generators.prompts import NO_ANSWER_TEXT, NO_EVIDENCE, PromptTemplate
 from tests.support.openai_stub import OpenAIStub, Reply
 from tests.support.passages import make_passage
 
@@ -33,14 +36,19 @@ def generator(stub: OpenAIStub) -> ChatGenerator:
 
 
 def connect(stub: OpenAIStub, *, timeout_seconds: float = 10) -> ChatGenerator:
-    return ChatGenerator(base_url=stub.url, api_key=KEY, model="stub-chat", timeout_seconds=timeout_seconds)
+    model = ChatModel(base_url=stub.url, api_key=KEY, model="stub-chat", timeout_seconds=timeout_seconds)
+    return ChatGenerator(model=model, template=PromptTemplate())
 
 
 def ask(
-    generator: ChatGenerator, passages: tuple[Passage, ...] = PASSAGES, on_token: Callable[[str], None] | None = None
+    generator: ChatGenerator,
+    passages: tuple[Passage, ...] = PASSAGES,
+    on_token: Callable[[str], None] | None = None,
+    **parameters: Any,  # noqa: ANN401 - of `Question`
 ) -> tuple[Answer, list[str]]:
     tokens: list[str] = []
-    answer = generator.run(question=QUESTION, passages=passages, on_token=on_token or tokens.append)
+    asked = Question(text=QUESTION, top_k=3, **parameters)
+    answer = generator.run(question=asked, passages=passages, on_token=on_token or tokens.append)
     return answer, tokens
 
 
@@ -97,6 +105,10 @@ def test_quote_is_the_beginning_when_no_sentence_fits(stub: OpenAIStub, generato
             [],
         ),
         (("  \n Hello [1] \n",), "Hello [1]", [19]),
+        (("A [[7]1]",), "A [\u20261]", []),
+        (("A [", "1", " [7", "]", "]", " B"), "A [1\u2026] B", []),
+        (("A [1, [8][9]2] B [2]",), "A [1,\u20262] B [1]", [29]),
+        (("A [[2]1]",), "A [[1]1]", [29]),
     ],
 )
 def test_only_markers_of_given_passages_stay(
@@ -127,6 +139,15 @@ def test_no_evidence_is_said_without_the_word_for_it(
     assert answer.text == text
     assert "".join(tokens) == text
     assert answer.citations == ()
+
+
+@pytest.mark.parametrize("pieces", [("NO_",), ("NO_", "EVID")])
+def test_no_evidence_is_understood_when_the_tokens_end_in_the_word(
+    stub: OpenAIStub, generator: ChatGenerator, pieces: tuple[str, ...]
+) -> None:
+    stub.answer(Reply(pieces=pieces, finish_reason="length"))
+    answer, tokens = ask(generator)
+    assert (answer.answered, answer.text, tokens) == (False, NO_ANSWER_TEXT, [NO_ANSWER_TEXT])
 
 
 @pytest.mark.parametrize("pieces", [("NO", " more than 60 days [2]."), ("N",), ("**Note** it [1]",), ("No.",)])
@@ -169,6 +190,33 @@ def test_stopping_the_stream_lets_go_of_the_model(stub: OpenAIStub, generator: C
     assert caught.value.__traceback__, "the frames are alive: nobody but the generator let go"
 
 
+def test_parameters_of_the_question_reach_the_model(stub: OpenAIStub, generator: ChatGenerator) -> None:
+    ask(generator, model="other-chat", temperature=0.0, max_tokens=7)
+    request = stub.requests[0]
+    assert (request["model"], request["temperature"], request["max_tokens"]) == ("other-chat", 0.0, 7)
+    assert "max_completion_tokens" not in request, "compatible servers pass over it"
+
+
+def test_what_the_question_leaves_open_is_the_service_s_affair(stub: OpenAIStub, generator: ChatGenerator) -> None:
+    ask(generator, model="other-chat", temperature=1.5, max_tokens=7)
+    ask(generator)
+    assert stub.requests[1]["model"] == "stub-chat"
+    assert not {"temperature", "max_tokens", "max_completion_tokens"} & stub.requests[1].keys()
+
+
+def test_answer_cut_off_at_its_bound_is_an_answer(stub: OpenAIStub, generator: ChatGenerator) -> None:
+    stub.answer(Reply(pieces=("Each parent gets 26", " weeks [1]"), finish_reason="length"))
+    answer, tokens = ask(generator, max_tokens=7)
+    assert (answer.truncated, answer.answered) == (True, True)
+    assert answer.text == "".join(tokens) == "Each parent gets 26 weeks [1]"
+    assert [citation.page for citation in answer.citations] == [19]
+    assert not ask(generator)[0].truncated
+
+
+def test_fingerprint_names_model_and_prompt(generator: ChatGenerator) -> None:
+    assert generator.fingerprint == f"chat:stub-chat:{PromptTemplate().version}"
+
+
 def test_service_that_counts_nothing_gives_no_usage(stub: OpenAIStub, generator: ChatGenerator) -> None:
     stub.answer(Reply(usage=None))
     assert ask(generator)[0].usage == {}
@@ -195,6 +243,7 @@ def stream(*contents: str) -> Reply:
         pytest.param(Reply(status=401), RejectedError, id="401"),
         pytest.param(Reply(status=404), RejectedError, id="404"),
         pytest.param(Reply(finish_reason="content_filter"), RejectedError, id="content filter"),
+        pytest.param(Reply(pieces=(), finish_reason="length"), RejectedError, id="no room for text"),
         pytest.param(Reply(pieces=()), ProtocolError, id="no text"),
         pytest.param(Reply(pieces=("  ", "\n")), ProtocolError, id="white space"),
         pytest.param(Reply(body=b"<html></html>", media_type="text/html"), ProtocolError, id="html"),

@@ -1,6 +1,7 @@
 import pytest
 from typing_extensions import override
 
+from ragline.common.questions import Question
 from ragline.pipeline.generators.extractive import ExtractiveGenerator
 from ragline.pipeline.generators.prompts import NO_ANSWER_TEXT
 from ragline.stores.protocols import Vector
@@ -11,6 +12,7 @@ LEAVE = (
     "parental leave on full pay. Tell your manager ten weeks before."
 )
 QUESTION = "How many weeks of parental leave does a parent receive?"
+ASKED = Question(text=QUESTION, top_k=3)
 
 
 class CountingEmbedder(WordEmbedder):
@@ -32,7 +34,7 @@ def generator() -> ExtractiveGenerator:
 def test_best_sentence_is_the_answer_and_cited_where_it_stands(generator: ExtractiveGenerator) -> None:
     passage = make_passage(LEAVE, page=19, start=40)
     tokens: list[str] = []
-    answer = generator.run(question=QUESTION, passages=[passage], on_token=tokens.append)
+    answer = generator.run(question=ASKED, passages=[passage], on_token=tokens.append)
     assert answer.answered
     assert answer.text == "Each parent receives 26 weeks of parental leave on full pay. [1]"
     assert "".join(tokens) == answer.text
@@ -48,7 +50,7 @@ def test_two_sentences_that_are_as_good_are_both_said(generator: ExtractiveGener
         make_passage("Each parent receives 26 weeks of parental leave. The canteen opens at noon."),
         make_passage("Each parent receives 30 weeks of parental leave.", document="old.pdf", page=2),
     ]
-    answer = generator.run(question=QUESTION, passages=passages, on_token=lambda _: None)
+    answer = generator.run(question=ASKED, passages=passages, on_token=lambda _: None)
     assert answer.text == (
         "Each parent receives 26 weeks of parental leave. [1] Each parent receives 30 weeks of parental leave. [2]"
     )
@@ -58,13 +60,13 @@ def test_two_sentences_that_are_as_good_are_both_said(generator: ExtractiveGener
 def test_sentence_in_the_overlap_of_two_chunks_is_said_once(generator: ExtractiveGenerator) -> None:
     sentence = "Each parent receives 26 weeks of parental leave."
     passages = [make_passage(f"The canteen opens at noon. {sentence}"), make_passage(sentence, start=27)]
-    answer = generator.run(question=QUESTION, passages=passages, on_token=lambda _: None)
+    answer = generator.run(question=ASKED, passages=passages, on_token=lambda _: None)
     assert answer.text == f"{sentence} [1]"
 
 
 def test_heading_does_not_beat_the_sentence_below_it(generator: ExtractiveGenerator) -> None:
     text = "Weeks parental leave a parent receives\n\nIt is 26 weeks of parental leave for a parent."
-    answer = generator.run(question=QUESTION, passages=[make_passage(text)], on_token=lambda _: None)
+    answer = generator.run(question=ASKED, passages=[make_passage(text)], on_token=lambda _: None)
     assert answer.text.startswith("It is 26 weeks")
 
 
@@ -76,7 +78,9 @@ def test_row_of_a_table_is_an_answer(generator: ExtractiveGenerator) -> None:
         "E-08 No probe",
     ]
     passage = make_passage("\n".join(rows), start=10)
-    answer = generator.run(question="What is E-06?", passages=[passage], on_token=lambda _: None)
+    answer = generator.run(
+        question=Question(text="What is E-06?", top_k=3), passages=[passage], on_token=lambda _: None
+    )
     assert answer.text == "E-06 Torque above 100 per cent [1]"
 
 
@@ -84,7 +88,7 @@ def test_row_of_a_table_is_an_answer(generator: ExtractiveGenerator) -> None:
 def test_nothing_relevant_is_said_plainly(generator: ExtractiveGenerator, texts: tuple[str, ...]) -> None:
     tokens: list[str] = []
     passages = [make_passage(text, score=0.5) for text in texts]
-    answer = generator.run(question=QUESTION, passages=passages, on_token=tokens.append)
+    answer = generator.run(question=ASKED, passages=passages, on_token=tokens.append)
     assert not answer.answered
     assert answer.text == "".join(tokens) == NO_ANSWER_TEXT
     assert answer.citations == ()
@@ -93,5 +97,19 @@ def test_nothing_relevant_is_said_plainly(generator: ExtractiveGenerator, texts:
 def test_long_passages_are_read_up_to_a_bound() -> None:
     embedder = CountingEmbedder()
     text = " ".join(f"Sentence number {number} is here." for number in range(1000))
-    ExtractiveGenerator(embedder).run(question=QUESTION, passages=[make_passage(text)], on_token=lambda _: None)
+    ExtractiveGenerator(embedder).run(question=ASKED, passages=[make_passage(text)], on_token=lambda _: None)
     assert embedder.texts == 96
+
+
+def test_parameters_of_a_chat_model_change_nothing(generator: ExtractiveGenerator) -> None:
+    asked = Question(text=QUESTION, top_k=3, model="any", temperature=2.0, max_tokens=1)
+    answers = [
+        generator.run(question=question, passages=[make_passage(LEAVE)], on_token=lambda _: None)
+        for question in (ASKED, asked)
+    ]
+    assert answers[0] == answers[1]
+    assert not answers[0].truncated
+
+
+def test_fingerprint_names_the_kind_and_the_space(generator: ExtractiveGenerator) -> None:
+    assert generator.fingerprint == "extractive:test/words"

@@ -12,6 +12,7 @@ import pytest
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 
 from ragline.common.models import Answer, Passage
+from ragline.common.questions import Question as Asked
 from ragline.pipeline.embedders.local import LocalEmbedder
 from ragline.pipeline.generators.extractive import ExtractiveGenerator
 from ragline.pipeline.text import one_line
@@ -117,7 +118,9 @@ def retrieve(pages: dict[tuple[str, int], str], minilm: LocalEmbedder) -> Callab
 @pytest.fixture(scope="module")
 def ask(minilm: LocalEmbedder, retrieve: Callable[[str], list[Passage]]) -> Callable[[str], Answer]:
     generator = ExtractiveGenerator(minilm)
-    return lambda question: generator.run(question=question, passages=retrieve(question), on_token=lambda _: None)
+    return lambda question: generator.run(
+        question=Asked(text=question, top_k=TOP_K), passages=retrieve(question), on_token=lambda _: None
+    )
 
 
 def test_the_right_page_is_found(retrieve: Callable[[str], list[Passage]]) -> None:

@@ -1,11 +1,13 @@
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pytest
 
 from ragline.common.errors import EmbeddingSpaceMismatch
 from ragline.common.models import Chunk, CollectionRecord
+from ragline.common.questions import Question
 from ragline.pipeline.retrievers.dense import DenseRetriever, VisibleDocument
-from ragline.stores.protocols import Vector, VectorHit
+from ragline.stores.protocols import EVERY_DOCUMENT, DocumentChoice, Vector, VectorHit
 from tests.support.passages import WordEmbedder
 
 COLLECTION = CollectionRecord(
@@ -27,15 +29,18 @@ class Hits:
         self._hits = list(hits)
         self.limits: list[int] = []
         self.without: list[set[str]] = []
+        self.within: list[set[str] | None] = []
         self.asked: set[tuple[str, str]] = set()
 
     def query(
-        self, physical: str, vector: Vector, *, scope: str, limit: int, without_documents: Collection[str] = ()
+        self, physical: str, vector: Vector, *, scope: str, limit: int, documents: DocumentChoice = EVERY_DOCUMENT
     ) -> list[VectorHit]:
         self.limits.append(limit)
-        self.without.append(set(without_documents))
+        self.without.append(set(documents.without))
+        self.within.append(None if documents.within is None else set(documents.within))
         self.asked.add((physical, scope))
-        return [hit for hit in self._hits if hit.document_id not in without_documents][:limit]
+        chosen = [hit for hit in self._hits if hit.document_id not in documents.without]
+        return [hit for hit in chosen if documents.within is None or hit.document_id in documents.within][:limit]
 
     def __getattr__(self, name: str) -> object:
         raise AssertionError(name)
@@ -45,6 +50,11 @@ class Manifests:
     def __init__(self, documents: Mapping[str, VisibleDocument]) -> None:
         self._documents = documents
         self.asked: list[set[str]] = []
+        self.described: dict[str, Mapping[str, Any]] = {}
+
+    def metadata(self, tenant: str, collection: str) -> Mapping[str, Mapping[str, Any]]:
+        assert (tenant, collection) == ("team", "papers")
+        return self.described
 
     def visible(self, tenant: str, document_ids: Collection[str]) -> Mapping[str, VisibleDocument]:
         assert tenant == "team"
@@ -68,14 +78,16 @@ def retriever(store: Hits, manifests: Manifests) -> DenseRetriever:
     return DenseRetriever(embedder=WordEmbedder(), vectors=store, documents=manifests)  # type: ignore[arg-type]
 
 
-def found(store: Hits, manifests: Manifests, top_k: int = 3) -> list[str]:
-    passages = retriever(store, manifests).run(question="Why?", collection=COLLECTION, top_k=top_k)
+def found(store: Hits, manifests: Manifests, top_k: int = 3, **conditions: Any) -> list[str]:  # noqa: ANN401 - JSON
+    passages = retriever(store, manifests).run(
+        question=Question(text="Why?", top_k=top_k, filter=conditions), collection=COLLECTION
+    )
     return [passage.chunk_id for passage in passages]
 
 
 def test_passage_says_what_the_manifest_says() -> None:
     store, manifests = Hits(hits(2)), Manifests({"doc_a": document("c0", "c1")})
-    passages = retriever(store, manifests).run(question="Why?", collection=COLLECTION, top_k=2)
+    passages = retriever(store, manifests).run(question=Question(text="Why?", top_k=2), collection=COLLECTION)
     second = passages[1]
     assert (second.document_id, second.document, second.page, second.start, second.end) == (
         "doc_a",
@@ -120,7 +132,7 @@ def test_a_document_that_has_given_all_it_has_hides_nothing() -> None:
     near, far = hits(50_000, document_id="doc_b", prefix="b"), hits(5)
     manifests = Manifests({"doc_b": document("b1", name="b.pdf"), "doc_a": document("c0", "c4")})
     store = Hits([*near, *far])
-    passages = retriever(store, manifests).run(question="Why?", collection=COLLECTION, top_k=3)
+    passages = retriever(store, manifests).run(question=Question(text="Why?", top_k=3), collection=COLLECTION)
     assert {(passage.chunk_id, passage.document) for passage in passages} == {
         ("c0", "a.pdf"),
         ("b1", "b.pdf"),
@@ -159,5 +171,60 @@ def test_collection_of_another_model_is_refused_before_anything_is_asked() -> No
         documents=Manifests({}),
     )
     with pytest.raises(EmbeddingSpaceMismatch, match=r"test/words.*openai/other"):
-        other.run(question="Why?", collection=COLLECTION, top_k=3)
+        other.run(question=Question(text="Why?", top_k=3), collection=COLLECTION)
     assert store.limits == []
+
+
+def crowded(count: int) -> tuple[Hits, Manifests]:
+    """Ten thousand chunks of one document, then one chunk of each of many; these are of 2026."""
+    rest = [hit for n in range(count) for hit in hits(1, document_id=f"doc_{n}", prefix=f"d{n}-")]
+    manifests = Manifests(
+        {
+            "crowd": document(*(f"x{n}" for n in range(10_000))),
+            **{f"doc_{n}": document(f"d{n}-0") for n in range(count)},
+        }
+    )
+    manifests.described = {"crowd": {"year": 1999}, **{f"doc_{n}": {"year": 2026} for n in range(count)}}
+    return Hits([*hits(10_000, document_id="crowd", prefix="x"), *rest]), manifests
+
+
+def test_a_filter_leaves_the_documents_that_meet_it() -> None:
+    store, manifests = crowded(2)
+    assert found(store, manifests, year=2026) == ["d0-0", "d1-0"]
+    assert store.within == [{"doc_0", "doc_1"}]
+    assert manifests.asked == [{"doc_0", "doc_1"}], "no manifest of another document is read"
+
+
+def test_a_filter_that_no_document_meets_asks_nothing() -> None:
+    store, manifests = crowded(2)
+    assert found(store, manifests, year=1789) == []
+    assert (store.limits, manifests.asked) == ([], [])
+
+
+def test_a_filter_that_many_documents_meet_names_none_of_them() -> None:
+    store, manifests = crowded(2001)
+    assert found(store, manifests, year=2026) == ["d0-0", "d1-0", "d2-0"]
+    assert store.within == [None, None]
+    assert store.without == [set(), {"crowd"}], "like a hidden document"
+
+
+def test_a_filter_may_be_met_by_documents_without_metadata() -> None:
+    store, manifests = crowded(2)
+    manifests.described = {"crowd": {"draft": True}}
+    assert found(store, manifests, draft={"exists": False}) == ["d0-0", "d1-0"]
+    assert (store.within, store.without) == ([None], [{"crowd"}])
+
+
+def test_a_filter_of_many_that_fail_it_names_none_of_them() -> None:
+    store, manifests = crowded(2)
+    manifests.described = {name: {"draft": True} for name in ("crowd", *(f"other_{n}" for n in range(2000)))}
+    assert found(store, manifests, draft={"exists": False}) == ["d0-0", "d1-0"]
+    assert store.without == [set(), {"crowd"}]
+
+
+def test_chosen_documents_that_have_given_all_are_not_asked_again() -> None:
+    store = Hits([*hits(1, document_id="small", prefix="s"), *hits(30, prefix="x"), *hits(5)])
+    manifests = Manifests({"small": document("s0"), "doc_a": document("c0", "c1", "c2", "c3")})
+    manifests.described = {"small": {"year": 2026}, "doc_a": {"year": 2026}}
+    assert sorted(found(store, manifests, year=2026)) == ["c0", "c1", "s0"]
+    assert store.within == [{"small", "doc_a"}, {"doc_a"}]

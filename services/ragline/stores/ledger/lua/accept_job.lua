@@ -17,7 +17,7 @@ end
 local function create()
   create_job(a.job_id, { 'tenant', a.tenant, 'kind', a.kind, 'step', a.step, 'queue', a.queue, 'message', '', 'collection',
     a.collection, 'document_id', a.document_id, 'params', a.params, 'traceparent', a.traceparent, 'request_id',
-    a.request_id, 'answer_key', a.answer_key })
+    a.request_id, 'answer_key', a.answer_key, 'keep_answer_ms', a.keep_answer_ms })
 end
 
 if a.answer_key ~= '' then

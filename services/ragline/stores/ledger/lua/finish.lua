@@ -1,6 +1,6 @@
 -- A job's last step is done. A finished delete forgets its document, a finished drop its collection; an answer may be kept
--- for the next one who asks the same: then its lifetime, the generation it rests on, what decided it and its events follow.
-local id, token, result, keep_ms, generation, profile, events = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7]
+-- for the next one who asks the same: then the generation it rests on, what decided it and its events follow.
+local id, token, result, generation, profile, events = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end
 local job = job_key(id)
@@ -17,11 +17,11 @@ if get(job, 'kind') == 'drop' then
   redis.call('DEL', collection_key(tenant, collection), documents_key(tenant, collection), names_key(tenant, collection),
     metadata_key(tenant, collection), pending_key(tenant, collection))
 end
-if keep_ms and (get(job, 'answer_key') or '') ~= '' then
+if generation and (get(job, 'answer_key') or '') ~= '' then
   local key = answer_key(tenant, get(job, 'answer_key'))
   redis.call('SET', ANSWERING, profile)
   redis.call('HSET', key, 'generation', generation, 'profile', profile, 'result', result, 'events', events)
-  redis.call('PEXPIRE', key, keep_ms)
+  redis.call('PEXPIRE', key, get(job, 'keep_answer_ms'))
 end
 close(id, 'succeeded')
 return 'ok'

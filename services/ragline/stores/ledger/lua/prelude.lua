@@ -103,6 +103,7 @@ local function is_committed(job)
 end
 
 local function retention(kind)
+  if kind == 'embed' then return EMBED_RETENTION_MS end
   return kind == 'ingest' and INGEST_RETENTION_MS or RETENTION_MS
 end
 

@@ -323,6 +323,8 @@ def _second_api(stack: Stack) -> Iterator[httpx2.Client]:
         "OBJECT_STORE_URL": f"file://{stack.folder}/objects",
         "EMBEDDER": "openai",
         "EMBEDDING_MODEL": OTHER_MODEL,
+        "RATE_LIMIT_GENERAL_PER_MINUTE": "0",
+        "RATE_LIMIT_RAG_PER_MINUTE": "0",
     }
     serve = python("-m", "uvicorn", "ragline.api.main:create_app", "--factory", "--port", str(port))
     api = Process(serve, log=stack.folder / "api-2.log", env=env)

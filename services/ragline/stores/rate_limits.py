@@ -19,6 +19,10 @@ WINDOW = timedelta(minutes=1)
 
 _WINDOW_SECONDS = int(WINDOW.total_seconds())
 
+_FORGETTABLE = b"redis.set_repl(redis.REPL_NONE)\n"
+"""Put in front of a script: what it writes goes to no append-only file, and so waits for no fsync, and to no replica.
+After a restart or a failover everybody begins with an empty window, which harms nobody."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
@@ -55,8 +59,8 @@ class RateLimits(Protocol):
 class RedisRateLimits:
     """Moving windows by the scripts of the library ``limits``.
 
-    Its own classes run one script to count and another one to tell how many are left, each a round trip. Here both
-    travel in one pipeline.
+    Its own classes run one script to count and another one to tell how many are left, each a round trip, and wait until
+    the count is on the disk. Here both travel in one pipeline, and nothing is written.
 
     Parameters
     ----------
@@ -69,7 +73,7 @@ class RedisRateLimits:
         # redis-py types every answer as one that may have to be awaited.
         self._redis: Any = client
         self._clock = clock
-        self._acquire = self._redis.register_script(RedisBridge.SCRIPT_ACQUIRE_MOVING_WINDOW)
+        self._acquire = self._redis.register_script(_FORGETTABLE + RedisBridge.SCRIPT_ACQUIRE_MOVING_WINDOW)
         self._window = self._redis.register_script(RedisBridge.SCRIPT_MOVING_WINDOW)
 
     async def hit(self, policy: str, caller: str, limit: int) -> Usage:

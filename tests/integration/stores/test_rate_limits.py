@@ -42,6 +42,25 @@ class TestRedisRateLimits(RateLimitsContract):
 
         self.tell(story)
 
+    def test_no_count_waits_for_the_disk(self) -> None:
+        """The ledger's Redis answers a write once it is on the disk."""
+        if not self.redis.info("persistence")["aof_enabled"]:
+            pytest.skip("this Redis keeps nothing on a disk")
+
+        async def story(limits: RateLimits, _clock: Clock) -> None:
+            def written() -> int:
+                return int(self.redis.info("persistence")["aof_current_size"])
+
+            self.redis.set("a write", "that counts")
+            before = written()
+            for _ in range(20):
+                await limits.hit("general", "x", 60)
+            assert written() == before
+            self.redis.set("a write", "that counts again")
+            assert written() > before
+
+        self.tell(story)
+
     def test_a_server_that_forgot_the_scripts_is_told_them(self) -> None:
         async def story(limits: RateLimits, _clock: Clock) -> None:
             await limits.hit("general", "x", 9)

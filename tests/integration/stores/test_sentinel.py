@@ -85,6 +85,8 @@ def service(watched: Watched, tmp_path: Path) -> Iterator[Service]:
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "DEBUG",
         "OBJECT_STORE_URL": f"file://{tmp_path}/objects",
+        "RATE_LIMIT_GENERAL_PER_MINUTE": "0",
+        "RATE_LIMIT_RAG_PER_MINUTE": "0",
         "REDIS_PASSWORD": PASSWORD,
         "REDIS_SENTINEL_MASTER": MASTER,
         "REDIS_SENTINEL_PASSWORD": SENTINEL_PASSWORD,

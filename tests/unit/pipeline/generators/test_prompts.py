@@ -96,3 +96,9 @@ def test_a_file_that_cannot_be_read_is_refused(file: Path) -> None:
     file.write_bytes(b"\xff\xfe{fence}{no_evidence}")
     with pytest.raises(ConfigError, match="cannot be read: UnicodeDecodeError"):
         read_template(file)
+
+
+def test_the_guide_shows_the_built_in_template_and_it_may_be_copied_from_there(file: Path) -> None:
+    guide = (Path(__file__).resolve().parents[4] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    file.write_text(guide.partition("```text\n")[2].partition("```")[0], encoding="utf-8")
+    assert read_template(file) == read_template(None)

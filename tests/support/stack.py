@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 
 from ragline.common.queues import Queue
+from tests.support.api import serve_command
 from tests.support.servers import Process, chroma_server, free_port, python, valkey_server
 from tests.support.waiting import wait_until
 
@@ -93,17 +94,7 @@ def running_stack(folder: Path, settings: Mapping[str, str] | None = None) -> It
         chroma_url, chroma = exits.enter_context(chroma_server(folder / "chroma"))
         port = free_port()
         env = {**_settings(folder, redis_url, chroma_url), **(settings or {})}
-        serve = python(
-            "-m",
-            "uvicorn",
-            "ragline.api.main:create_app",
-            "--factory",
-            "--port",
-            str(port),
-            "--no-access-log",
-            "--no-proxy-headers",
-        )
-        api = Process(serve, log=folder / "api.log", env=env)
+        api = Process(serve_command(port), log=folder / "api.log", env=env)
         exits.callback(api.stop)
         client = exits.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70))
         stack = Stack(

@@ -44,7 +44,11 @@ _MULTIPART_SLACK_BYTES = 2**19
 
 _BODY_PAUSE_SECONDS = 30
 """Longest wait for the next part of a body: a phone that changes its network is back by then, and a client that only
-holds its connection open does not hold a temporary file or an open upload with it for ever."""
+holds its connection open does not hold an open upload with it for ever."""
+
+_SLOWEST_BYTES_PER_SECOND = 1024
+"""What a body must come in at, over the time we have waited for it and beyond one pause: a byte now and then is no
+pause, and holds an upload open all the same. The slowest mobile network is ten times as fast."""
 
 
 _SECURITY_HEADERS = {
@@ -229,12 +233,16 @@ class BodyLimitMiddleware:
 
 
 def _bounded(receive: Receive, limit_bytes: int) -> Receive:
-    seen, complete = 0, False
+    seen, waited_seconds, complete = 0, 0.0, False
 
     async def bounded() -> Message:
-        nonlocal seen, complete
-        # What comes after the body is the client's leaving: that may take as long as it likes.
-        message = await (receive() if complete else _in_time(receive))
+        nonlocal seen, waited_seconds, complete
+        if complete:
+            # What comes after the body is the client's leaving: that may take as long as it likes.
+            return await receive()
+        started = time.monotonic()
+        message = await _in_time(receive, _BODY_PAUSE_SECONDS + seen / _SLOWEST_BYTES_PER_SECOND - waited_seconds)
+        waited_seconds += time.monotonic() - started
         seen += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if seen > limit_bytes:
@@ -244,12 +252,13 @@ def _bounded(receive: Receive, limit_bytes: int) -> Receive:
     return bounded
 
 
-async def _in_time(receive: Receive) -> Message:
+async def _in_time(receive: Receive, left_seconds: float) -> Message:
     try:
-        async with asyncio.timeout(_BODY_PAUSE_SECONDS):
+        async with asyncio.timeout(min(left_seconds, _BODY_PAUSE_SECONDS)):
             return await receive()
     except TimeoutError as error:
-        raise RequestTimeout(f"Nothing of the body came for {_BODY_PAUSE_SECONDS} s") from error
+        bounds = f"pauses of at most {_BODY_PAUSE_SECONDS} s and at least {_SLOWEST_BYTES_PER_SECOND} bytes a second"
+        raise RequestTimeout(f"The body did not come in time: {bounds}") from error
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

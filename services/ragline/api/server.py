@@ -10,6 +10,7 @@ from gunicorn.glogging import Logger
 from typing_extensions import override
 from uvicorn_worker import UvicornWorker
 
+from ragline.api.connections import BoundedProtocol
 from ragline.api.main import create_app
 from ragline.common.config import ApiConfig, ConfigError, load_config
 from ragline.common.logging import configure_logging
@@ -29,10 +30,11 @@ class ApiWorker(UvicornWorker):
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "access_log": False,
-        "http": "httptools",
+        "http": BoundedProtocol,
         "loop": "uvloop",
         # TRUSTED_PROXIES says which proxies are believed; uvicorn itself would believe any on this machine.
         "proxy_headers": False,
+        "ws": "none",
     }
 
 

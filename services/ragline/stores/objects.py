@@ -23,6 +23,13 @@ _CLIENT = {"timeout": timedelta(seconds=10), "connect_timeout": timedelta(second
 """An address is plain HTTP only if the operator writes so, as for a MinIO in the same cluster. `AWS_ALLOW_HTTP` is not
 read once other options are given."""
 
+_PART_BYTES = 5 * 2**20
+"""Of a stream on its way to a bucket: the smallest part that S3 takes. An upload holds two, one filling and one going
+out; with obstore's own bound of twelve at a time a slow bucket would make a hundred uploads hold 6 GB."""
+
+_FILE_PART_BYTES = 2**18
+"""The same for a folder, which takes any."""
+
 
 class ObjectStore:
     """Named byte strings. A write is seen whole or not at all.
@@ -104,7 +111,8 @@ class ObjectStore:
     async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Write an object from a stream; an error of the stream leaves nothing behind."""
         with _object_errors("put"):
-            await obstore.put_async(self._store, key, chunks)
+            size = _FILE_PART_BYTES if isinstance(self._store, LocalStore) else _PART_BYTES
+            await obstore.put_async(self._store, key, chunks, chunk_size=size, max_concurrency=1)
 
     async def ping(self) -> None:
         """Return when the store answers."""

@@ -5,6 +5,7 @@ import io
 import logging
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from structlog.typing import EventDict
 from ragline.api import middleware
 from ragline.api.middleware import BodyLimitMiddleware, DefectMiddleware, RequestContextMiddleware
 from ragline.api.problems import PROBLEM_MEDIA_TYPE, install_problem_handlers
+from ragline.common.errors import RequestTimeout
 from ragline.common.logging import configure_logging
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -250,6 +252,30 @@ def test_a_body_that_stops_coming_is_408(parts: list[bytes], monkeypatch: pytest
 
     assert (reply.status, reply.json["code"], reply.json["retryable"]) == (408, "request_timeout", False)
     assert reply.headers["connection"] == "close"
+
+
+@pytest.mark.parametrize(("part", "passes"), [(b"x", False), (b"x" * 2048, True)], ids=["trickle", "flow"])
+def test_a_body_that_only_trickles_is_not_waited_for(
+    part: bytes, monkeypatch: pytest.MonkeyPatch, *, passes: bool
+) -> None:
+    monkeypatch.setattr(middleware, "_BODY_PAUSE_SECONDS", 0.2)
+    left = 60
+
+    async def receive() -> Message:
+        nonlocal left
+        left -= 1
+        await asyncio.sleep(0.01)
+        return {"type": "http.request", "body": part, "more_body": left > 0}
+
+    async def app(_scope: Scope, receive: Receive, _send: object) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    scope: Scope = {"type": "http", "path": "/v1/collections/papers/documents", "headers": []}
+    request = BodyLimitMiddleware(app, max_upload_bytes=MEBIBYTE)(scope, receive, Reply().send)
+    with nullcontext() if passes else pytest.raises(RequestTimeout):
+        asyncio.run(request)
+    assert (left == 0) is passes
 
 
 def test_a_client_may_stay_as_long_as_it_likes_after_its_body(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,7 +126,8 @@ class _Planner:
         address = ("--host", config.api_host, "--port", str(config.api_port))
         # A stream that is open must not hold up the end for long.
         manners = ("--no-access-log", "--no-proxy-headers", "--timeout-graceful-shutdown", "10")
-        command = ("-m", "uvicorn", "ragline.api.main:create_app", "--factory", *address, *manners)
+        protocol = ("--http", "ragline.api.connections:BoundedProtocol", "--ws", "none")
+        command = ("-m", "uvicorn", "ragline.api.main:create_app", "--factory", *address, *manners, *protocol)
         return Part(
             name="api",
             argv=(sys.executable, *command),

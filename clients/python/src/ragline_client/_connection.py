@@ -34,7 +34,10 @@ class Connection:
     """
 
     def __init__(self, base_url: str, *, timeout: float, max_retries: int, max_retry_seconds: float) -> None:
-        url = httpx2.URL(base_url)
+        try:
+            url = httpx2.URL(base_url)
+        except httpx2.InvalidURL as error:
+            raise ValueError(f"base_url is not an address: {error}") from None
         if url.scheme not in {"http", "https"} or not url.host:
             raise ValueError("base_url begins with http:// or https:// and names a host")
         self._base_url = url
@@ -64,7 +67,9 @@ class Connection:
         except (httpx2.ReadTimeout, httpx2.WriteTimeout) as error:
             raise Timeout(f"{self.place} was silent for too long") from error
         except httpx2.TransportError as error:
-            raise ConnectionFailed(f"The connection to {self.place} failed: {error or type(error).__name__}") from error
+            raise ConnectionFailed(
+                f"The connection to {self.place} failed: {str(error) or type(error).__name__}"
+            ) from error
         except httpx2.HTTPError as error:
             raise UnexpectedReply(f"{self.place} answered with something that is not Ragline's: {error}") from error
 

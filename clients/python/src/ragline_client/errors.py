@@ -61,6 +61,11 @@ class RaglineError(Exception):
 
     transient: bool = False
 
+    @override
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The constructors differ, and an error must survive the way between a pool's processes.
+        return _restored, (type(self), self.args, dict(vars(self)))
+
 
 class ConnectionFailed(RaglineError):
     """No reply came: refused, reset, or no such host."""
@@ -140,11 +145,6 @@ class ApiError(RaglineError):
         request = f", request {self.request_id}" if self.request_id else ""
         super().__init__(f"{_sentence(self.title, self.detail)} (code {self.code}{request})")
 
-    @override
-    def __reduce__(self) -> tuple[Any, ...]:
-        # Keyword arguments do not survive the default way between processes.
-        return _restored, (type(self), self.args, dict(vars(self)))
-
 
 class AuthenticationError(ApiError):
     """The key is missing, unknown, revoked or expired."""
@@ -209,7 +209,7 @@ def _field_problems(errors: object) -> tuple[FieldProblem, ...]:
     )
 
 
-def _restored(kind: type[ApiError], args: tuple[Any, ...], state: dict[str, Any]) -> ApiError:
+def _restored(kind: type[RaglineError], args: tuple[Any, ...], state: dict[str, Any]) -> RaglineError:
     error = kind.__new__(kind, *args)
     vars(error).update(state)
     return error

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ragline_client import (
+    ApiError,
     AsyncRagline,
     CitationEvent,
     DoneEvent,
@@ -125,6 +126,13 @@ def test_a_document_that_cannot_be_read_fails_its_job(client: Ragline) -> None:
     with pytest.raises(JobFailed) as failure:
         list(job.events())
     assert failure.value.code == "malformed_pdf"
+
+
+def test_a_document_over_the_limit_is_refused_while_it_is_sent(client: Ragline) -> None:
+    with pytest.raises(ApiError) as failure:
+        client.upload("client-large", b"%PDF-1.7" + bytes(40 * 2**20), name="large.pdf")
+
+    assert (failure.value.status, failure.value.code) == (413, "too_large")
 
 
 def test_refusals_are_named(client: Ragline) -> None:

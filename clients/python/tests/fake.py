@@ -13,6 +13,9 @@ Reply = Callable[[], httpx2.Response] | httpx2.Response | Exception
 """Made anew each time it is called, or good for once, or raised."""
 
 
+_HEADERS = {"Content-Type": "text/event-stream", "Location": "/v1/jobs/job_1"}
+
+
 class FakeApi:
     """Answers from a table of ``"METHOD /path"``; an exception is raised; the last of a list is repeated.
 
@@ -49,13 +52,14 @@ class FakeApi:
 
 
 class _Breaking(httpx2.SyncByteStream, httpx2.AsyncByteStream):
-    def __init__(self, content: bytes) -> None:
+    def __init__(self, content: bytes, error: Exception) -> None:
         self._content = content
+        self._error = error
 
     @override
     def __iter__(self) -> Iterator[bytes]:
         yield self._content
-        raise httpx2.ReadError("connection reset")
+        raise self._error
 
     @override
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -63,14 +67,15 @@ class _Breaking(httpx2.SyncByteStream, httpx2.AsyncByteStream):
             yield part
 
 
-def broken_events(*frames: tuple[str, Any], first: int = 1, job_id: str = "job_1") -> Reply:
+def broken_events(*frames: tuple[str, Any], first: int = 1, error: Exception | None = None) -> Reply:
     """A stream of events whose connection breaks after them."""
-    return lambda: httpx2.Response(200, headers=_headers(job_id), stream=_Breaking(_frames(frames, first)))
+    breaking = _Breaking(_frames(frames, first), error or httpx2.ReadError("reset"))
+    return lambda: httpx2.Response(200, headers=_HEADERS, stream=breaking)
 
 
-def events(*frames: tuple[str, Any], first: int = 1, job_id: str = "job_1") -> Reply:
+def events(*frames: tuple[str, Any], first: int = 1) -> Reply:
     """A stream of events, as (type, data), with a heartbeat in front."""
-    return lambda: httpx2.Response(200, headers=_headers(job_id), content=b": waiting\n\n" + _frames(frames, first))
+    return lambda: httpx2.Response(200, headers=_HEADERS, content=b": waiting\n\n" + _frames(frames, first))
 
 
 def problem(status: int, code: str = "some_code", *, retry_after: str | None = None, **members: object) -> Reply:
@@ -93,7 +98,3 @@ def _frames(frames: Sequence[tuple[str, Any]], first: int) -> bytes:
         for number, (kind, data) in enumerate(frames, first)
     ]
     return "".join(lines).encode()
-
-
-def _headers(job_id: str) -> dict[str, str]:
-    return {"Content-Type": "text/event-stream", "Location": f"/v1/jobs/{job_id}"}

@@ -92,6 +92,17 @@ def test_a_stream_that_ends_early_is_a_broken_one(make_client: MakeClient) -> No
     assert api.sent("Last-Event-ID") == [None, "1-0"]
 
 
+def test_a_stream_that_falls_silent_is_a_broken_one(make_client: MakeClient) -> None:
+    api = FakeApi(
+        {
+            QUERY: [broken_events(BEGIN, token("Yes."), error=httpx2.ReadTimeout("silent"))],
+            EVENTS: [events(DONE, first=3)],
+        }
+    )
+
+    assert make_client(api).stream("papers", "Why?").answer().text == "Yes."
+
+
 def test_a_stream_that_never_opens_is_given_up(make_client: MakeClient) -> None:
     api = FakeApi({EVENTS: [httpx2.ConnectError("refused")]})
 

@@ -10,7 +10,7 @@ from ragline_client import _calls
 from ragline_client._calls import Call
 from ragline_client._parsing import parsed
 from ragline_client._patience import Patience
-from ragline_client.errors import ConnectionFailed, JobFailed, RaglineError, UnexpectedReply
+from ragline_client.errors import ConnectionFailed, JobFailed, RaglineError, Timeout, UnexpectedReply
 from ragline_client.models import (
     Answer,
     Citation,
@@ -62,6 +62,9 @@ class Following:
         self._broke = error or ConnectionFailed("The stream of events ended before its last event")
         if self.ended:
             raise self._broke
+        if isinstance(error, Timeout) and self.job_id:
+            # The service sends a heartbeat: a silent stream is a broken one.
+            self._broke = ConnectionFailed(str(error))
         try:
             pause = self._patience.pause_after(self._broke)
         except RaglineError:

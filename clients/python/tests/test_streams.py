@@ -197,6 +197,20 @@ def test_an_event_that_is_none_is_said_plainly(make_client: MakeClient, data: ob
         list(make_client(FakeApi({EVENTS: [events(("token", data))]})).events("job_1"))
 
 
+def test_an_event_without_json_is_said_plainly(make_client: MakeClient) -> None:
+    torn = httpx2.Response(200, headers={"Content-Type": "text/event-stream"}, content='event: token\ndata: {"text\n\n')
+
+    with pytest.raises(UnexpectedReply, match="'token'"):
+        list(make_client(FakeApi({EVENTS: [torn]})).events("job_1"))
+
+
+def test_progress_inside_a_step_leaves_the_text(make_client: MakeClient) -> None:
+    further = ("progress", {"step": "answer", "done": 1, "total": 2, "unit": "passages"})
+    api = FakeApi({QUERY: [events(BEGIN, token("Be"), further, token("cause."), DONE)]})
+
+    assert make_client(api).stream("papers", "Why?").answer().text == "Because."
+
+
 def test_an_answer_that_was_left_is_not_taken_for_a_whole_one(make_client: MakeClient) -> None:
     stream = make_client(FakeApi({QUERY: [events(BEGIN, token("Be"), token("cause."), DONE)]})).stream("papers", "?")
     events_of_it = iter(stream)

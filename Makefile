@@ -122,7 +122,7 @@ update-deps: $(DEV) ## Raise every pin in requirements/ to the newest version th
 
 clean: ## Remove .venv and all caches; documents in storage/ stay
 	@rm -rf $(VENV) .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
-	@find services tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find clients services tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here. Ragline needs Python 3.11 or newer."; exit 1; }

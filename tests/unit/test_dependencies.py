@@ -116,6 +116,13 @@ def test_lock_of_a_group_holds_that_group(lock: str) -> None:
     assert _unmet(_group(LOCKS_OF_GROUPS[lock]), lock) == []
 
 
+def test_the_python_clients_needs_are_met_where_it_is_tested() -> None:
+    client = tomllib.loads((ROOT / "clients" / "python" / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needed = [*client["dependencies"], *(text for extra in client["optional-dependencies"].values() for text in extra)]
+    assert needed
+    assert _unmet([Requirement(text) for text in needed], "dev") == []
+
+
 @pytest.mark.parametrize("lock", ["api", "worker"])
 def test_an_image_holds_neither_build_tools_nor_weights(lock: str) -> None:
     unwanted = _extra("graph-builder") + _group("build") + _group("models")

@@ -69,7 +69,7 @@ def _ratchet(table: str) -> dict[str, int]:
 def test_functions_are_short() -> None:
     sizes = {
         f"{relative(path)}: {name}": size
-        for path in python_files("services")
+        for path in python_files("services", "clients")
         for name, size in function_sizes(path.read_text(encoding="utf-8")).items()
     }
     assert sizes
@@ -77,7 +77,7 @@ def test_functions_are_short() -> None:
 
 
 def test_files_are_short() -> None:
-    files = python_files("services", "tests", "samples")
+    files = python_files("services", "clients", "tests", "samples")
     sizes = {relative(path): len(path.read_text(encoding="utf-8").splitlines()) for path in files}
     assert problems(sizes, _ratchet("files"), soft=FILE_SOFT_LINES, hard=FILE_HARD_LINES) == []
 

@@ -71,6 +71,12 @@ def test_text_counts_up_to_its_256th_token(minilm: LocalEmbedder) -> None:
     assert minilm.embed_query("word " * 200 + "tail") @ minilm.embed_query("word " * 200) < 0.9999
 
 
+def test_tokens_are_counted_without_padding_and_up_to_the_bound(minilm: LocalEmbedder) -> None:
+    # Each text has a mark at both ends.
+    (batch,) = minilm.stream(["word", "word word word", "word " * 400])
+    assert batch.tokens == 3 + 5 + 256
+
+
 def test_nothing_to_embed_gives_no_batch(minilm: LocalEmbedder) -> None:
     assert list(minilm.stream([])) == []
 

@@ -90,6 +90,17 @@ def test_each_text_gets_its_own_vector_whatever_the_order_of_the_batches(stub: O
     np.testing.assert_allclose(vectors, expected(texts), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("usage", "tokens"), [({"prompt_tokens": 7, "total_tokens": 7}, 7), (None, None), ({"prompt_tokens": "7"}, None)]
+)
+def test_tokens_are_what_the_service_counts(
+    stub: OpenAIStub, connect: Connect, usage: dict[str, object] | None, tokens: int | None
+) -> None:
+    stub.answer(Reply(edit=lambda body: {**body, "usage": usage}))
+    (batch,) = connect().stream(["one text"])
+    assert batch.tokens == tokens
+
+
 def test_nothing_to_embed_asks_nothing(stub: OpenAIStub, connect: Connect) -> None:
     connect().warm()
     assert list(connect().stream([])) == []

@@ -71,7 +71,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_body, self._head_bytes = True, 0
         super().on_headers_complete()
         if self.parser.should_upgrade():
-            # We speak nothing else, and the parser stops at what it takes for another protocol.
+            # We speak nothing else, and the parser has dropped what came with it for another protocol.
             self.cycle.keep_alive = False
 
     @override

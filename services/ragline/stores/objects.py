@@ -24,8 +24,8 @@ _CLIENT = {"timeout": timedelta(seconds=10), "connect_timeout": timedelta(second
 read once other options are given."""
 
 _PART_BYTES = 5 * 2**20
-"""Of a stream on its way to a bucket: the smallest part that S3 takes. An upload holds two, one filling and one going
-out; with obstore's own bound of twelve at a time a slow bucket would make a hundred uploads hold 6 GB."""
+"""Of a stream on its way to a bucket: the smallest part that S3 takes. One fills while one goes
+out; obstore's own bound is twelve on their way at a time, for each upload."""
 
 _FILE_PART_BYTES = 2**18
 """The same for a folder, which takes any."""

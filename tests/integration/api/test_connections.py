@@ -186,7 +186,7 @@ def test_an_answer_on_its_way_is_not_disturbed(api: ApiAlone, then: bytes) -> No
     address = f"/v1/collections/waiting/documents?name={len(then)}.pdf"
     upload = api.client.post(address, content=b"%PDF-1.7", headers={"Content-Type": "application/pdf"})
     with api.connect() as connection:
-        connection.sendall(b"GET %s?wait=1 HTTP/1.1\r\n" % upload.headers["location"].encode() + HOST + b"\r\n")
+        connection.sendall(b"GET %s?wait=4 HTTP/1.1\r\n" % upload.headers["location"].encode() + HOST + b"\r\n")
         # By then the first request has been read.
         assert api.client.get("/healthz").status_code == 200
         connection.sendall(b"GET /healthz HTTP/1.1\r\n" * then.startswith(b"X") + then)

@@ -62,7 +62,8 @@ def test_from_an_upload_to_its_deletion(client: Ragline, tmp_path: Path) -> None
     assert (answer.citations[0].document, answer.citations[0].page) == ("vault.pdf", 2)
     assert answer.citations[0].document_id == job.document_id
 
-    with client.stream("client-sync", QUESTION, top_k=2) as stream:
+    # In other words: an answer that was given before has no progress.
+    with client.stream("client-sync", f"Please tell: {QUESTION}", top_k=2) as stream:
         events = list(stream)
     kinds = [type(event) for event in events]
     assert {ProgressEvent, TokenEvent, CitationEvent} <= set(kinds)

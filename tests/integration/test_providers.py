@@ -48,6 +48,7 @@ def stub(running_stub: OpenAIStub) -> OpenAIStub:
 def stack(tmp_path_factory: pytest.TempPathFactory, running_stub: OpenAIStub) -> Iterator[Stack]:
     """A service whose models are the stub."""
     settings = {
+        "ANSWER_CACHE_SECONDS": "0",
         "EMBEDDER": "openai",
         "EMBEDDING_MODEL": MODEL,
         "LLM_MODEL": "stub-chat",

@@ -52,6 +52,8 @@ def running_api(folder: Path, server: str, settings: Mapping[str, str] | None = 
             "API_PORT": str(port),
             "LOG_FORMAT": "json",
             "OBJECT_STORE_URL": f"file://{objects}",
+            "RATE_LIMIT_GENERAL_PER_MINUTE": "0",
+            "RATE_LIMIT_RAG_PER_MINUTE": "0",
             "REDIS_URL": redis_url,
             "UPLOAD_ROOT": str(folder / "uploads"),
             **(settings or {}),

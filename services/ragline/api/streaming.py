@@ -1,7 +1,7 @@
 """Event streams as replies: bounded in number, and told to no proxy to be kept."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -63,13 +63,14 @@ class EventStream(StreamingResponse):
 
     def __init__(
         self,
-        events: AsyncIterator[bytes],
+        events: AsyncGenerator[bytes],
         *,
         streams: OpenStreams,
         tenant: str,
         headers: dict[str, str] | None = None,
     ) -> None:
         streams.opened(tenant)
+        self._events = events
         self._streams = streams
         self._tenant = tenant
         kept_by_nobody = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -81,3 +82,5 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._streams.closed(self._tenant)
+            # Not left to the garbage collector: a question that nobody waits for any more is cancelled here.
+            await self._events.aclose()

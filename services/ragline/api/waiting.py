@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import orjson
@@ -104,7 +104,7 @@ class JobReader:
 
     async def server_sent_events(
         self, request: Request, *, after: str = "0", owned: bool = False
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes]:
         """The same as server-sent events; a ledger that goes away ends them with an ``error``."""
         try:
             # Closed at once when the client leaves: the job may have to be cancelled.

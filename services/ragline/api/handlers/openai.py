@@ -1,6 +1,6 @@
 """The part of OpenAI's API that tools expect: a model is a collection."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
@@ -95,7 +95,7 @@ async def get_model(model: str, context: Context, tenant: Reader) -> ModelReply:
     return _model(await context.ledger.collection(tenant, model))
 
 
-async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncIterator[bytes]:
+async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncGenerator[bytes]:
     async with aclosing(reader.events(request, owned=True)) as events:
         async for chunk in stream.chunks(events):
             yield chunk

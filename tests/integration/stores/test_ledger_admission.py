@@ -288,6 +288,13 @@ def test_an_upload_that_fails_keeps_no_reader_waiting(ledger: Ledger) -> None:
     assert _has(ledger, submission.generation)
 
 
+def test_an_upload_that_is_gone_keeps_no_reader_waiting(ledger: Ledger) -> None:
+    """As after a backup that was restored without its job, or an end that the release before did not note here."""
+    submission = ledger.upload()
+    ledger.client.delete(f"ragline:job:{submission.job_id}")
+    assert _has(ledger, submission.generation)
+
+
 def test_a_generation_that_nobody_promised_is_refused_at_once(ledger: Ledger) -> None:
     ledger.commit(ledger.upload())
     with pytest.raises(GenerationNotReached):

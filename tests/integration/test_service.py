@@ -160,8 +160,9 @@ def test_an_upload_s_generation_is_waited_for(stack: Stack) -> None:
 
 def test_metadata_chooses_the_documents_of_an_answer(stack: Stack) -> None:
     for year, bird in ((2024, "heron"), (2025, "otter")):
-        files = {"metadata": (None, json.dumps({"year": year})), "file": (f"{year}.pdf", _password(bird))}
-        job = stack.client.post("/v1/collections/filtered/documents", files=files).json()
+        files = {"file": (f"{year}.pdf", _password(bird))}
+        data = {"metadata": json.dumps({"year": year})}
+        job = stack.client.post("/v1/collections/filtered/documents", data=data, files=files).json()
         stack.finished_job(job["job_id"])
     for year, bird in ((2024, "heron"), (2025, "otter")):
         body = {"question": "What is the password of the day?", "filter": {"year": year}}

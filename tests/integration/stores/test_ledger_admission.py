@@ -121,6 +121,14 @@ def test_another_request_with_the_same_key_is_refused(ledger: Ledger) -> None:
         ledger.submit(new_query(idempotency=_repeatable("key", "POST /v1/c")))
 
 
+def test_work_that_was_forgotten_is_done_again(ledger: Ledger) -> None:
+    """As embeddings are, long before the key."""
+    ledger.upload()
+    first = ledger.submit(new_query(idempotency=_repeatable("key")))
+    ledger.client.delete(f"ragline:job:{first.job_id}")
+    assert ledger.submit(new_query(idempotency=_repeatable("key"))).job_id != first.job_id
+
+
 def test_keys_of_tenants_have_nothing_to_do_with_each_other(ledger: Ledger) -> None:
     of_a = ledger.upload(tenant="a", idempotency=_repeatable("key"))
     of_b = ledger.upload(tenant="b", idempotency=_repeatable("key", "another request"))
@@ -299,3 +307,12 @@ def test_a_generation_that_nobody_promised_is_refused_at_once(ledger: Ledger) ->
     ledger.commit(ledger.upload())
     with pytest.raises(GenerationNotReached):
         _has(ledger, 2)
+
+
+def test_a_drop_that_failed_can_be_tried_again(ledger: Ledger) -> None:
+    ledger.upload()
+    drop = NewJob(tenant="default", kind=JobKind.DROP, params={}, collection=COLLECTION)
+    ledger.working.fail(ledger.start(ledger.submit(drop).job_id), Conflict("broken"))
+    assert [record.name for record in ledger.run(ledger.accepting.collections("default", limit=10))] == [COLLECTION]
+    assert ledger.upload(name="new.pdf").document_id
+    assert ledger.submit(drop).job_id

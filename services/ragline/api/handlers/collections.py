@@ -87,10 +87,10 @@ async def query_collection(
     )
     submission = await context.questions.submit(new, trace)
     job_id = submission.job_id
-    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
+    # Under a key another request may wait for the same job.
+    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
     if "text/event-stream" in accept:
-        # Under a key another request may wait for the same job.
-        events = reader.server_sent_events(request, owned=repeatable is None)
+        events = reader.server_sent_events(request)
         return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
     if "respond-async" in prefer:
         reply = submission_reply(submission)

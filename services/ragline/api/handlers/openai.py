@@ -54,7 +54,7 @@ async def chat_completions(
         idempotency=repeatable,
     )
     job_id = (await context.questions.submit(new, trace)).job_id
-    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
+    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
     headers = {"Location": f"/v1/jobs/{job_id}"}
     if not body.stream:
         job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
@@ -74,12 +74,18 @@ async def chat_completions(
     response_model=dict[str, Any],
 )
 async def create_embeddings(
-    request: Request, body: EmbeddingRequest, context: Context, tenant: Asker, start: Start
+    *,
+    request: Request,
+    body: EmbeddingRequest,
+    context: Context,
+    tenant: Asker,
+    start: Start,
+    repeatable: Repeatable,
 ) -> JSONResponse:
     if body.model != context.config.embedding_model_name:
         await context.ledger.collection(tenant, body.model)
     submission = await start(NewJob(tenant=tenant, kind=JobKind.EMBED, params={"texts": body.texts}))
-    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id)
+    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id, owned=repeatable is None)
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
     return JSONResponse(embedding_list(job, encoding_format=body.encoding_format, dimensions=body.dimensions))
 
@@ -96,7 +102,7 @@ async def get_model(model: str, context: Context, tenant: Reader) -> ModelReply:
 
 
 async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncGenerator[bytes]:
-    async with aclosing(reader.events(request, owned=True)) as events:
+    async with aclosing(reader.events(request)) as events:
         async for chunk in stream.chunks(events):
             yield chunk
 

@@ -10,6 +10,8 @@ local function answered_before(a)
   if not known[1] then return nil end
   if known[1] ~= a.request then return { 'key_reused' } end
   local answer = cjson.decode(known[2])
+  -- The work was forgotten before its key: it is done again.
+  if redis.call('EXISTS', job_key(answer[2])) == 0 then return nil end
   answer[#answer + 1] = 'repeated'
   return answer
 end

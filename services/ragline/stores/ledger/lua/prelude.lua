@@ -130,9 +130,18 @@ local function litter(job)
   if get(job, 'kind') == 'ingest' and doc ~= '' then redis.call('SADD', LITTERED, doc) end
 end
 
+-- A collection whose deletion ended half-way is there again, with the documents it still has.
+local function undo_drop(job)
+  if get(job, 'kind') ~= 'drop' then return end
+  local tenant, name = get(job, 'tenant'), get(job, 'collection')
+  redis.call('HDEL', collection_key(tenant, name), 'drop_job')
+  redis.call('SADD', P .. 'collections:' .. tenant, name)
+end
+
 local function fail(id, code, detail)
   local job = job_key(id)
   litter(job)
+  undo_drop(job)
   set_error(id, code, detail)
   set_document(job, 'state', is_committed(job) and 'indexed' or 'failed', 'error_code', code, 'error_detail', detail)
   emit(id, 'error', cjson.encode({ code = code, detail = detail }))

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import orjson
 import structlog
@@ -36,8 +37,13 @@ class JobReader:
         self._tenant = tenant
         self._job_id = job_id
 
-    async def answer(self, request: Request, *, timeout_seconds: float) -> JobRecord:
-        """The job of a question once it has succeeded. It is cancelled when nobody waits for it any more.
+    async def answer(self, request: Request, *, timeout_seconds: float, owned: bool = True) -> JobRecord:
+        """The job of a question once it has succeeded.
+
+        Parameters
+        ----------
+        owned
+            The job exists for this request alone: it is cancelled when that ends without an answer.
 
         Raises
         ------
@@ -55,7 +61,7 @@ class JobReader:
                     raise TransientError("rag", "answer", f"no answer within {timeout_seconds:g} s")
             finished = True
         finally:
-            if not finished:
+            if owned and not finished:
                 await asyncio.shield(self._cancel())
         job = await self._ledger.job(self._tenant, self._job_id)
         if job.state is JobState.SUCCEEDED:
@@ -110,9 +116,9 @@ class JobReader:
             # Closed at once when the client leaves: the job may have to be cancelled.
             async with aclosing(self.events(request, after=after, owned=owned)) as events:
                 async for event in events:
-                    yield _sse(event.type, event.data, event.id) if event else format_sse_event(comment="waiting")
+                    yield _sse(event.type, _told(event), event.id) if event else format_sse_event(comment="waiting")
         except RagError as error:
-            yield _sse("error", {"code": error.code, "detail": error.detail})
+            yield _sse("error", _failure(error))
 
     async def _cancel(self) -> None:
         try:
@@ -121,9 +127,18 @@ class JobReader:
             logger.warning("question not cancelled", job_id=self._job_id, next="answered to nobody", **error.to_log())
 
 
+def _failure(error: RagError) -> dict[str, str | bool]:
+    return {"code": error.code, "title": error.title, "detail": error.detail, "retryable": error.retryable}
+
+
 def _is_last(event: Event | None) -> bool:
     return event is not None and event.type == "done"
 
 
 def _sse(event: str, data: object, event_id: str | None = None) -> bytes:
     return format_sse_event(data_str=orjson.dumps(data).decode(), event=event, id=event_id)
+
+
+def _told(event: Event) -> Mapping[str, Any]:
+    # The ledger keeps of an error what is its own; what follows from the code is said here, as in problems.
+    return _failure(rebuild_error(event.data["code"], event.data["detail"])) if event.type == "error" else event.data

@@ -85,10 +85,13 @@ async def query_collection(
         fresh="no-cache" in cache_control,
         idempotency=repeatable,
     )
+    streams = "text/event-stream" in accept
+    if streams:
+        context.streams.check(tenant)
     submission = await context.questions.submit(new, trace)
     job_id = submission.job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
-    if "text/event-stream" in accept:
+    if streams:
         # Under a key another request may wait for the same job.
         events = reader.server_sent_events(request, owned=repeatable is None)
         return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
@@ -96,7 +99,8 @@ async def query_collection(
         reply = submission_reply(submission)
         headers = {"Location": reply.links["job"], "Retry-After": "1", "Preference-Applied": "respond-async"}
         return JSONResponse(reply.model_dump(mode="json"), 202, headers)
-    job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
+    timeout_seconds = context.config.query_timeout_seconds
+    job = await reader.answer(request, timeout_seconds=timeout_seconds, owned=repeatable is None)
     return AnswerReply(job_id=job_id, cached=job.cached, **job.result)
 
 

@@ -1,6 +1,6 @@
 """The part of OpenAI's API that tools expect: a model is a collection."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -14,7 +14,7 @@ from ragline.api.openai_schemas import ChatRequest, EmbeddingRequest, ModelList,
 from ragline.api.questions import NewQuestion
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
-from ragline.common.models import CollectionRecord
+from ragline.common.models import CollectionRecord, Event
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
@@ -53,11 +53,16 @@ async def chat_completions(
         min_generation=body.min_generation or 0,
         idempotency=repeatable,
     )
+    if body.stream:
+        context.streams.check(tenant)
     job_id = (await context.questions.submit(new, trace)).job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
     headers = {"Location": f"/v1/jobs/{job_id}"}
+    # Under a key another request may wait for the same job.
+    owned = repeatable is None
     if not body.stream:
-        job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
+        timeout_seconds = context.config.query_timeout_seconds
+        job = await reader.answer(request, timeout_seconds=timeout_seconds, owned=owned)
         return JSONResponse(completion(job), headers=headers)
     stream = CompletionStream(
         job_id=job_id,
@@ -65,7 +70,8 @@ async def chat_completions(
         with_usage=body.stream_options is not None and body.stream_options.include_usage,
         finished=lambda: context.ledger.job(tenant, job_id),
     )
-    return EventStream(_chunks(stream, reader, request), streams=context.streams, tenant=tenant, headers=headers)
+    chunks = _chunks(stream, reader.events(request, owned=owned))
+    return EventStream(chunks, streams=context.streams, tenant=tenant, headers=headers)
 
 
 @router.post(
@@ -95,8 +101,8 @@ async def get_model(model: str, context: Context, tenant: Reader) -> ModelReply:
     return _model(await context.ledger.collection(tenant, model))
 
 
-async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncIterator[bytes]:
-    async with aclosing(reader.events(request, owned=True)) as events:
+async def _chunks(stream: CompletionStream, events: AsyncGenerator[Event | None]) -> AsyncIterator[bytes]:
+    async with aclosing(events):
         async for chunk in stream.chunks(events):
             yield chunk
 

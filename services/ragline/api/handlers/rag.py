@@ -60,7 +60,8 @@ async def query_sync(
     new = _new_question(body, tenant, context.config.retrieval_top_k, repeatable)
     submission = await context.questions.submit(new, trace)
     reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id)
-    job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
+    timeout_seconds = context.config.query_timeout_seconds
+    job = await reader.answer(request, timeout_seconds=timeout_seconds, owned=repeatable is None)
     return AnswerReply(job_id=job.id, cached=job.cached, **job.result)
 
 

@@ -27,6 +27,19 @@ class OpenStreams:
         self._limit_per_tenant = limit_per_tenant
         self._open: Counter[str] = Counter()
 
+    def check(self, tenant: str) -> None:
+        """Refuse before there is work for a stream that nobody could read.
+
+        Raises
+        ------
+        TooManyStreams
+            One more of this tenant would be one too many.
+        """
+        if self._open[tenant] >= self._limit_per_tenant:
+            raise TooManyStreams(f"A tenant may have {self._limit_per_tenant} open streams here: close one first")
+        if self._open.total() >= self._limit:
+            raise TooManyStreams("This server has as many open streams as it may: try again, or poll the job")
+
     def closed(self, tenant: str) -> None:
         """One of a tenant's streams has ended."""
         self._open[tenant] -= 1
@@ -40,10 +53,7 @@ class OpenStreams:
         TooManyStreams
             It would be one too many.
         """
-        if self._open[tenant] >= self._limit_per_tenant:
-            raise TooManyStreams(f"A tenant may have {self._limit_per_tenant} open streams here: close one first")
-        if self._open.total() >= self._limit:
-            raise TooManyStreams("This server has as many open streams as it may: try again, or poll the job")
+        self.check(tenant)
         self._open[tenant] += 1
 
 

@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import orjson
 import structlog
@@ -109,9 +110,9 @@ class JobReader:
             # Closed at once when the client leaves: the job may have to be cancelled.
             async with aclosing(self.events(request, after=after)) as events:
                 async for event in events:
-                    yield _sse(event.type, event.data, event.id) if event else format_sse_event(comment="waiting")
+                    yield _sse(event.type, _told(event), event.id) if event else format_sse_event(comment="waiting")
         except RagError as error:
-            yield _sse("error", {"code": error.code, "detail": error.detail})
+            yield _sse("error", _failure(error))
 
     async def _cancel(self) -> None:
         try:
@@ -120,9 +121,18 @@ class JobReader:
             logger.warning("question not cancelled", job_id=self._job_id, next="answered to nobody", **error.to_log())
 
 
+def _failure(error: RagError) -> dict[str, str | bool]:
+    return {"code": error.code, "title": error.title, "detail": error.detail, "retryable": error.retryable}
+
+
 def _is_last(event: Event | None) -> bool:
     return event is not None and event.type == "done"
 
 
 def _sse(event: str, data: object, event_id: str | None = None) -> bytes:
     return format_sse_event(data_str=orjson.dumps(data).decode(), event=event, id=event_id)
+
+
+def _told(event: Event) -> Mapping[str, Any]:
+    # The ledger keeps of an error what is its own; what follows from the code is said here, as in problems.
+    return _failure(rebuild_error(event.data["code"], event.data["detail"])) if event.type == "error" else event.data

@@ -18,6 +18,7 @@ from ragline.common.errors import (
     AttemptsExhausted,
     Cancelled,
     InternalError,
+    NoText,
     NotFound,
     RagError,
     RejectedError,
@@ -326,7 +327,23 @@ def test_a_ledger_that_goes_away_is_the_last_event(before: Iterable[Event]) -> N
 
     last = _fields(frames[-1])
     assert (last["event"], "id" in last) == ("error", False)
-    assert orjson.loads(last["data"]) == {"code": "dependency_unavailable", "detail": AWAY.detail}
+    assert orjson.loads(last["data"]) == {
+        "code": "dependency_unavailable",
+        "title": AWAY.title,
+        "detail": AWAY.detail,
+        "retryable": True,
+    }
+
+
+@pytest.mark.parametrize(("kind", "retryable"), [(NoText, False), (AttemptsExhausted, True)])
+def test_a_job_that_fails_says_whether_another_try_makes_sense(kind: type[RagError], *, retryable: bool) -> None:
+    failed = Event(id="8-0", type="error", data={"code": kind.code, "detail": "why"})
+
+    error, done = _events(ScriptedLedger([failed, DONE]))
+
+    told = {"code": kind.code, "title": kind.title, "detail": "why", "retryable": retryable}
+    assert (orjson.loads(_fields(error)["data"]), _fields(error)["id"]) == (told, "8-0")
+    assert _fields(done)["event"] == "done"
 
 
 def test_a_question_that_cannot_be_cancelled_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:

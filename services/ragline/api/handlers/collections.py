@@ -85,11 +85,14 @@ async def query_collection(
         fresh="no-cache" in cache_control,
         idempotency=repeatable,
     )
+    streams = "text/event-stream" in accept
+    if streams:
+        context.streams.check(tenant)
     submission = await context.questions.submit(new, trace)
     job_id = submission.job_id
     # Under a key another request may wait for the same job.
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
-    if "text/event-stream" in accept:
+    if streams:
         events = reader.server_sent_events(request)
         return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
     if "respond-async" in prefer:

@@ -53,6 +53,8 @@ async def chat_completions(
         min_generation=body.min_generation or 0,
         idempotency=repeatable,
     )
+    if body.stream:
+        context.streams.check(tenant)
     job_id = (await context.questions.submit(new, trace)).job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
     headers = {"Location": f"/v1/jobs/{job_id}"}
@@ -65,7 +67,8 @@ async def chat_completions(
         with_usage=body.stream_options is not None and body.stream_options.include_usage,
         finished=lambda: context.ledger.job(tenant, job_id),
     )
-    return EventStream(_chunks(stream, reader, request), streams=context.streams, tenant=tenant, headers=headers)
+    chunks = _chunks(stream, reader, request)
+    return EventStream(chunks, streams=context.streams, tenant=tenant, headers=headers)
 
 
 @router.post(

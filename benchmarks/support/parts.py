@@ -1,4 +1,4 @@
-"""The parts that are measured, each a process of its own: the API as a container runs it, and what it is held against."""
+"""The parts that are measured, each a process of its own: the API as a container runs it, and its peers."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,6 +11,7 @@ import redis
 from ragline.common.access import Scope
 from ragline.common.queues import Queue
 from ragline.stores.api_keys import ApiKeyAdministration
+from ragline.stores.ledger.keys import workers_key
 from tests.support.servers import Process, chroma_server, free_port, python, valkey_server
 from tests.support.waiting import wait_until
 
@@ -77,7 +78,7 @@ def api(
 
 @contextmanager
 def app_server(app: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[int]:
-    """An ASGI app factory on uvicorn with the same loop and parser as the API has; its port. It answers ``/healthz``."""
+    """An ASGI app factory on uvicorn with the API's loop and parser; its port. It must answer ``/healthz``."""
     port = free_port()
     options = (
         "--port",
@@ -134,7 +135,7 @@ def service(folder: Path, settings: Mapping[str, str] | None = None, *, launcher
             command = _command(launcher, "ragline.worker.main", queue)
             env = {**_settings(folder, redis_url), **own}
             exits.callback(Process(command, log=folder / f"{queue}.log", env=env).stop)
-        wait_until(lambda: _has_workers(running.client), timeout_seconds=60)
+        wait_until(lambda: _has_workers(running), timeout_seconds=60)
         yield running
 
 
@@ -149,8 +150,9 @@ def _answers(client: httpx2.Client, path: str) -> bool:
         return False
 
 
-def _has_workers(client: httpx2.Client) -> bool:
-    return all(queue["workers"] for queue in client.get("/tasks/info").json()["queues"])
+def _has_workers(running: Service) -> bool:
+    with running.redis as client:
+        return all(client.zcard(workers_key(queue)) for queue in Queue)
 
 
 def _settings(folder: Path, redis_url: str) -> dict[str, str]:

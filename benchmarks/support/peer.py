@@ -1,4 +1,4 @@
-"""The usual way to hand work to Celery from FastAPI, which `submit.py` holds the API against, and a server of nothing."""
+"""The usual way to hand work to Celery from FastAPI, the API's peer in `submit.py`, and a server of nothing."""
 
 import os
 from pathlib import Path

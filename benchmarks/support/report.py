@@ -18,9 +18,9 @@ RESULTS = Path(__file__).resolve().parents[1] / "RESULTS.md"
 _HEAD = """\
 # Results of the benchmarks
 
-`make bench WRITE=1` writes this page; a benchmark that was not run again keeps its section. Every target is a ratio or a
-difference within one run, from rounds that take turns: figures of two runs, or of two machines, cannot be compared. The
-loads are the machine's load averages (one minute) before and after; where they are above the number of its cores,
+`make bench WRITE=1` writes this page; a benchmark that was not run again keeps its section. Every target is a ratio or
+a difference within one run, from rounds that take turns: figures of two runs, or of two machines, cannot be compared.
+The loads are the machine's load averages (one minute) before and after; where they are above the number of its cores,
 others were at work too.
 """
 

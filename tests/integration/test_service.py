@@ -155,7 +155,7 @@ def test_an_upload_s_generation_is_waited_for(stack: Stack) -> None:
     assert reply.json()["answered"] is True
     beyond = {**body, "min_generation": upload["generation"] + 1}
     refused = stack.client.post("/v1/collections/awaited/queries", json=beyond)
-    assert (refused.status_code, refused.json()["code"]) == (409, "generation_not_reached")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
 
 
 def test_metadata_chooses_the_documents_of_an_answer(stack: Stack) -> None:

@@ -49,6 +49,8 @@ def create_app(config: ApiConfig | None = None) -> FastAPI:
         docs_url="/docs" if settings.docs_ui else None,
         redoc_url="/redoc" if settings.docs_ui else None,
         swagger_ui_oauth2_redirect_url=None,
+        # A redirect would lead to whatever host the request names.
+        redirect_slashes=False,
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
         generate_unique_id_function=lambda route: route.name,
     )

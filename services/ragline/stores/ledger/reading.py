@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import redis.asyncio
 
-from ragline.common.errors import GenerationNotReached, NotFound
+from ragline.common.errors import Conflict, NotFound
 from ragline.common.identifiers import is_collection_name, is_id
 from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, JobState, QueueStatus
 from ragline.common.queues import Queue
@@ -124,7 +124,7 @@ class ReadLedger:
         ------
         NotFound
             The tenant has no such collection.
-        GenerationNotReached
+        Conflict
             No upload was promised for it: waiting would not help.
         """
         check_collection(name)
@@ -135,7 +135,7 @@ class ReadLedger:
                 raise NotFound(NO_COLLECTION)
             case "beyond":
                 detail = f"The collection is at generation {answer[1]}, and no upload leads to {generation}"
-                raise GenerationNotReached(detail)
+                raise Conflict(detail)
             case word:
                 return bool(word == "reached")
 

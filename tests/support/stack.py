@@ -88,7 +88,7 @@ class Stack:
 
 @contextmanager
 def running_stack(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """Start everything; `settings` are environment variables for all parts."""
+    """Start everything; `settings` are environment variables for all parts. The client sends the one of `API_KEYS`."""
     with ExitStack() as exits:
         redis_url, valkey = exits.enter_context(valkey_server(folder / "valkey"))
         chroma_url, chroma = exits.enter_context(chroma_server(folder / "chroma"))
@@ -96,7 +96,8 @@ def running_stack(folder: Path, settings: Mapping[str, str] | None = None) -> It
         env = {**_settings(folder, redis_url, chroma_url), **(settings or {})}
         api = Process(serve_command(port), log=folder / "api.log", env=env)
         exits.callback(api.stop)
-        client = exits.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70))
+        keys = {"X-API-Key": key} if (key := env.get("API_KEYS")) else {}
+        client = exits.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70, headers=keys))
         stack = Stack(
             folder=folder,
             client=client,

@@ -17,7 +17,7 @@ from ragline.api.replies import accepted, document_reply, submission_reply
 from ragline.api.schemas import BatchReply, BatchResult, DocumentList, DocumentReply, SubmissionReply
 from ragline.api.submissions import Upload
 from ragline.common.errors import InvalidRequest, NotFound, RagError, UnsupportedMediaType
-from ragline.common.identifiers import COLLECTION_NAME, check_document_name
+from ragline.common.identifiers import COLLECTION_NAME, check_collection_name, check_document_name
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
@@ -28,8 +28,10 @@ router = APIRouter(prefix="/v1", tags=["documents"])
 _Place = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**53)], str])
 """Creation time and id of the last document of a page."""
 
-_NewCollection = Annotated[str, Path(pattern=f"^{COLLECTION_NAME}$", description="Made when it is not there yet")]
-"""Checked before a byte of the body is read."""
+# The pattern is for the OpenAPI file: `check_collection_name` says in words what it asks for.
+_NewCollection = Annotated[
+    str, Path(json_schema_extra={"pattern": f"^{COLLECTION_NAME}$"}, description="Made when it is not there yet")
+]
 
 _MAX_BATCH_FILES = 1000
 """Each costs a step of the ledger: a request of this many stays under a minute on a slow disk."""
@@ -92,6 +94,8 @@ async def upload_document(
     ] = None,
     metadata: Annotated[str | None, Query(description="A JSON object, for raw bytes", examples=[METADATA])] = None,
 ) -> SubmissionReply:
+    # Before a byte of the body is read.
+    check_collection_name(name)
     upload = replace(await _uploaded(request, name, document_name, metadata), idempotency_key=idempotency_key)
     return accepted(response, await context.documents.submit(upload, tenant=tenant, trace=trace))
 
@@ -114,6 +118,7 @@ async def upload_documents(
     trace: Trace,
     idempotency_key: IdempotencyKey = None,
 ) -> BatchReply:
+    check_collection_name(name)
     if _media_type(request) != "multipart/form-data":
         raise UnsupportedMediaType("Send PDFs as multipart/form-data")
     batch = BatchSubmission(

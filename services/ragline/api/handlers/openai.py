@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -10,7 +9,8 @@ from fastapi.responses import JSONResponse
 from ragline.api.completions import CompletionStream, completion
 from ragline.api.dependencies import Asker, Context, Reader, Repeatable, Start, Trace
 from ragline.api.embeddings import embedding_list
-from ragline.api.openai_schemas import ChatRequest, EmbeddingRequest, ModelList, ModelReply
+from ragline.api.examples import CHAT_STREAM, sends
+from ragline.api.openai_schemas import ChatReply, ChatRequest, EmbeddingReply, EmbeddingRequest, ModelList, ModelReply
 from ragline.api.questions import NewQuestion
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
@@ -34,8 +34,8 @@ _MOST_MODELS = 1000
         "beside the choices, in the last chunk of a stream too. `top_k`, `filter` and `min_generation` are as in "
         "queries. Messages of the system are not followed: the service has a prompt of its own."
     ),
-    response_model=dict[str, Any],
-    responses={200: {"content": {"text/event-stream": {}}}},
+    response_model=ChatReply,
+    responses={200: {"description": "The answer, whole or in chunks", "content": CHAT_STREAM} | sends("Location")},
 )
 async def chat_completions(
     *,
@@ -74,7 +74,7 @@ async def chat_completions(
 @router.post(
     "/embeddings",
     summary="Embed texts with the model of the collections",
-    response_model=dict[str, Any],
+    response_model=EmbeddingReply,
 )
 async def create_embeddings(
     *,

@@ -54,7 +54,7 @@ class _Sample:
     in_flight: int
 
 
-@pytest.mark.parametrize("formula", ["queued + inflight", "queued"])
+@pytest.mark.parametrize("formula", ["queued + held + inflight", "queued"])
 def test_c_a_busy_queue_with_an_empty_list(
     release: Release, api: Api, figure: Figures, collection: str, formula: str
 ) -> None:

@@ -67,8 +67,8 @@ def test_j_the_ingress_limits_each_client(own_namespace: Kubectl, figure: Figure
 
 
 def test_j_the_service_limits_each_key(own_namespace: Kubectl, figure: Figures) -> None:
-    wide = [f"ingress.rateLimit.{name}={6000}" for name in ("generalPerMinute", "ragPerMinute")]
-    wide += [f"ingress.rateLimit.{name}={1000}" for name in ("generalBurst", "ragBurst")]
+    wide = [f"ingress.rateLimit.{name}=6000" for name in ("generalPerMinute", "ragPerMinute")]
+    wide += [f"ingress.rateLimit.{name}=1000" for name in ("generalBurst", "ragBurst")]
     limits = f"config.rateLimitGeneralPerMinute={_FAILURES_PER_MINUTE}"
     trusted = f"config.trustedProxies={_pod_networks(own_namespace)}"
     release = _installed(own_namespace, "auth.enabled=true", limits, trusted, *wide)
@@ -77,11 +77,11 @@ def test_j_the_service_limits_each_key(own_namespace: Kubectl, figure: Figures) 
     keys["reader"] = _key(release, "reader", "--scope", "read")
     with namespace(own_namespace.context, _CLIENTS, closed=False) as clients:
         _await_route(clients, release)
-        often, now_and_then = {"pause": 0.05, "seconds": _SHORT_SECONDS}, {"pause": 1, "seconds": _SHORT_SECONDS}
-        greedy = _Client(clients, release, "greedy", *_LOOK, **often, key=keys["greedy"])
-        modest = _Client(clients, release, "modest", *_LOOK, **now_and_then, key=keys["modest"])
-        nameless = _Client(clients, release, "nameless", *_LOOK, **often)
-        neighbour = _Client(clients, release, "neighbour", *_LOOK, **now_and_then)
+        seconds = _SHORT_SECONDS
+        greedy = _Client(clients, release, "greedy", *_LOOK, pause=0.05, seconds=seconds, key=keys["greedy"])
+        modest = _Client(clients, release, "modest", *_LOOK, pause=1, seconds=seconds, key=keys["modest"])
+        nameless = _Client(clients, release, "nameless", *_LOOK, pause=0.05, seconds=seconds)
+        neighbour = _Client(clients, release, "neighbour", *_LOOK, pause=1, seconds=seconds)
         reader = _Client(clients, release, "reader", *_QUESTION, pause=0, seconds=0, key=keys["reader"])
         seen = {"greedy": greedy.answers(), "nameless": nameless.answers()}
         modest_seen, neighbour_seen, (forbidden,) = modest.answers(), neighbour.answers(), reader.answers()

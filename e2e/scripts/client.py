@@ -1,6 +1,6 @@
 """Asks one thing through the ingress again and again, from a pod: SECONDS METHOD PATH PAUSE [KEY].
 
-Prints when it asked, the status, the headers (their names in lower case) and the problem's code of each answer, as JSON.
+Prints when it asked, the status, the headers (names in lower case) and the problem's code of each answer, as JSON.
 """
 
 import json
@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from email.message import Message
 
 INGRESS = "http://traefik.traefik"
 HEADERS = {"Host": "ragline.test", "Content-Type": "application/json"}
@@ -26,9 +27,9 @@ def call(method: str, path: str, key: str) -> tuple[int, dict[str, str], str]:
         return error.code, lowered(error.headers), json.load(error)["code"] if is_problem else ""
 
 
-def lowered(headers: object) -> dict[str, str]:
+def lowered(headers: Message) -> dict[str, str]:
     """Headers whose names do not depend on who passed them on."""
-    return {name.lower(): value for name, value in dict(headers).items()}
+    return {name.lower(): value for name, value in headers.items()}
 
 
 def main(seconds: float, method: str, path: str, pause: float, key: str) -> None:

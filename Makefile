@@ -23,12 +23,18 @@ HELM_VERSION := v4.3.1
 HELM ?= $(or $(shell command -v helm 2>/dev/null),$(CURDIR)/$(BIN)/helm)
 CHECKOV := $(VENV)/checkov
 
+# Compares OpenAPI files: from PATH, else built by its name with Go.
+OASDIFF_VERSION := v1.35.0
+OASDIFF ?= $(or $(shell command -v oasdiff 2>/dev/null),$(CURDIR)/$(BIN)/oasdiff)
+FUZZ_SECONDS ?= 180
+
 # $(call timed,WHAT,COMMAND): run a command and say how long it took, whether it worked or not.
 timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$(($$(date +%s) - start)) s"; exit $$code
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
-	flower test check lint typing test-unit test-integration coverage helm lint-chart test-chart chart-docs e2e format \
+	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs \
+	oasdiff lint-openapi openapi e2e format \
 	images keys update-deps clean
 
 help: ## List the commands
@@ -59,7 +65,7 @@ flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:
 
 test: check ## Run everything that CI runs
 
-check: lint typing coverage lint-chart test-chart ## Linters, types, all tests but those on a cluster: exactly what CI runs
+check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart ## Linters, types, all tests but those on a cluster: exactly what CI runs
 
 lint: $(DEV) ## Check the code's form
 	$(call timed,lint,$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && \
@@ -94,6 +100,22 @@ lint-chart: helm $(CHECKOV)/.installed ## Hold the rendered chart against checko
 
 test-chart: helm ## Render the chart in every way and look at what comes out
 	$(call timed,chart tests,HELM=$(HELM) $(BIN)/python -m pytest --quiet -m chart -n 2 tests/chart)
+
+oasdiff: $(DEV) ## Build oasdiff into .venv, unless there is one or there is no Go (a minute, the first time)
+	@command -v $(OASDIFF) >/dev/null || ! command -v go >/dev/null || { echo "== building oasdiff $(OASDIFF_VERSION)"; \
+		GOBIN=$(CURDIR)/$(BIN) go install github.com/oasdiff/oasdiff@$(OASDIFF_VERSION); }
+
+lint-openapi: oasdiff ## Refuse an OpenAPI file that breaks clients of the one before
+	@command -v $(OASDIFF) >/dev/null || { echo "== lint-openapi: skipped, there is neither oasdiff nor Go"; [ -z "$$CI" ]; }
+	$(call timed,openapi,! command -v $(OASDIFF) >/dev/null || { \
+		OASDIFF=$(OASDIFF) $(BIN)/python docs/openapi.py check && \
+		OASDIFF=$(OASDIFF) $(BIN)/python -m pytest --quiet tests/openapi; })
+
+openapi: oasdiff ## Write docs/openapi.json and docs/errors.md from the code (BREAKING=1: even if clients break)
+	@OASDIFF=$(OASDIFF) BREAKING=$(BREAKING) $(BIN)/python docs/openapi.py write
+
+test-fuzz: $(DEV) ## Send the running service whatever its OpenAPI file allows and forbids (FUZZ_SECONDS, FUZZ_SEED)
+	$(call timed,fuzzing,FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python -m pytest --quiet -s tests/fuzz)
 
 chart-docs: $(DEV) ## Write the chart's schema and README from its values.yaml
 	@$(BIN)/python charts/values_docs.py

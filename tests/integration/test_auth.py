@@ -17,7 +17,14 @@ from tests.support import pdfs
 KEYS = ("first-key-0123456789abcdef", "second-key-fedcba9876543210")
 OPEN = {"/healthz", "/readyz", "/errors/{code}"}
 PROBLEM = "application/problem+json"
-PLACES = {"name": "papers", "document_id": "doc_1", "job_id": "job_1", "task_id": "job_1", "code": "not_found", "model": "papers"}
+PLACES = {
+    "name": "papers",
+    "document_id": "doc_1",
+    "job_id": "job_1",
+    "task_id": "job_1",
+    "code": "not_found",
+    "model": "papers",
+}
 
 Headers = dict[str, str]
 

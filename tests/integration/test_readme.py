@@ -35,6 +35,7 @@ _SAYS = {
     r"ragline ingest": r"device-manual\.pdf +\S* *indexed(?s:.*)annual-report\.pdf +\S* *indexed",
     r"ragline ask": r"\[1\] device-manual\.pdf, page 11: ",
     r"ragline verify": r"papers: consistent",
+    r"ragline keys": r"^rk_[\w-]{43}\n",
     r"curl .*-F file=": r'"job_id":"job_(?s:.*)\n202$',
     r"curl -sS \S+/documents$": r'"name":"employee-handbook\.pdf"(?s:.*)\n200$',
     r"curl .*/queries": r'26 weeks(?s:.*)"page":19\D(?s:.*)\n200$',
@@ -186,7 +187,7 @@ _WAYS: dict[str, Callable[[Reader, str], None]] = {
     r"make env": Reader.make_env,
     r"make test": Reader.make_test,
     r"make (quickstart EXIT=1|help)": Reader.run,
-    r"\.venv/bin/ragline (ingest|ask|verify) .+": Reader.run,
+    r"\.venv/bin/ragline (ingest|ask|verify|keys create) .+": Reader.run,
     r"curl -sS [^|>]+": Reader.run,
     r"mkdir -p storage/uploads && cp samples/\S+ storage/uploads/\S+": Reader.run,
 }

@@ -106,9 +106,8 @@ def test_a_deleted_document_is_gone_at_once_and_for_good(stack: Stack) -> None:
 def test_an_answer_streams_and_can_be_resumed(samples: Stack) -> None:
     question = QUESTIONS[0]["question"]
     path = "/v1/collections/samples/queries"
-    with samples.client.stream(
-        "POST", path, json={"question": question}, headers={"Accept": "text/event-stream"}
-    ) as reply:
+    headers = {"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+    with samples.client.stream("POST", path, json={"question": question}, headers=headers) as reply:
         assert reply.headers["content-type"].startswith("text/event-stream")
         job_path = reply.headers["location"]
         events = _events("\n".join(reply.iter_lines()))
@@ -121,6 +120,59 @@ def test_an_answer_streams_and_can_be_resumed(samples: Stack) -> None:
     assert text == job["result"]["answer"]
     rest = samples.client.get(f"{job_path}/events", headers={"Last-Event-ID": events[1]["id"]})
     assert _events(rest.text) == events[2:]
+
+
+def test_the_same_question_is_answered_again_until_a_document_comes(stack: Stack) -> None:
+    stack.ingest("repeated", "a.pdf", pdfs.text_pdf(["The password of the day is heron."]))
+    question = "What is the password of the day?"
+    first, again = stack.ask("repeated", question), stack.ask("repeated", f" {question} ")
+    assert (first["cached"], again["cached"]) == (False, True)
+    assert (again["answer"], again["citations"]) == (first["answer"], first["citations"])
+    stack.ingest("repeated", "b.pdf", pdfs.text_pdf(["Otters sleep in rafts."]))
+    assert stack.ask("repeated", question)["cached"] is False
+
+
+def test_a_collection_is_deleted_with_its_documents(stack: Stack) -> None:
+    for name in ("a.pdf", "b.pdf", "c.pdf"):
+        job = stack.ingest("dropped", name, pdfs.text_pdf([f"The password of {name} is heron."]))
+    reply = stack.client.delete("/v1/collections/dropped")
+    assert reply.status_code == 202
+    assert stack.client.get("/v1/collections/dropped").status_code == 404
+    assert stack.finished_job(reply.json()["job_id"])["status"] == "succeeded"
+    assert stack.client.get(f"/v1/documents/{job['document_id']}").json()["state"] == "deleted"
+    files = (path for path in (stack.folder / "objects").rglob("*") if path.is_file())
+    assert not [path for path in files if job["document_id"] in str(path)]
+    # The name is free, and nothing of the old documents answers.
+    stack.ingest("dropped", "new.pdf", pdfs.text_pdf(["Otters sleep in rafts."]))
+    assert stack.ask("dropped", "What is the password of c.pdf?")["citations"] == []
+    assert stack.verify("dropped")["chunks"] == 1
+
+
+def test_an_upload_s_generation_is_waited_for(stack: Stack) -> None:
+    upload = stack.upload("awaited", "a.pdf", pdfs.text_pdf(["The password of the day is heron."]))
+    body = {"question": "What is the password of the day?", "min_generation": upload["generation"]}
+    reply = stack.client.post("/v1/collections/awaited/queries", json=body)
+    assert reply.json()["answered"] is True
+    beyond = {**body, "min_generation": upload["generation"] + 1}
+    refused = stack.client.post("/v1/collections/awaited/queries", json=beyond)
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+
+
+def test_metadata_chooses_the_documents_of_an_answer(stack: Stack) -> None:
+    for year, bird in ((2024, "heron"), (2025, "otter")):
+        files = {"file": (f"{year}.pdf", _password(bird))}
+        data = {"metadata": json.dumps({"year": year})}
+        job = stack.client.post("/v1/collections/filtered/documents", data=data, files=files).json()
+        stack.finished_job(job["job_id"])
+    for year, bird in ((2024, "heron"), (2025, "otter")):
+        body = {"question": "What is the password of the day?", "filter": {"year": year}}
+        answer = stack.client.post("/v1/collections/filtered/queries", json=body).json()
+        assert bird in answer["answer"]
+        assert {citation["document"] for citation in answer["citations"]} == {f"{year}.pdf"}
+
+
+def _password(bird: str) -> bytes:
+    return pdfs.text_pdf([f"The password of the day is {bird}."])
 
 
 def test_an_answer_can_be_fetched_later(samples: Stack) -> None:

@@ -13,7 +13,6 @@ from ragline.stores.ledger.keys import (
     documents_key,
     held_key,
     job_key,
-    pending_key,
     queued_key,
 )
 from ragline.stores.ledger.records import document_record, job_record
@@ -79,7 +78,7 @@ def take_snapshot(client: Client, model: LedgerModel) -> Snapshot:
     for name_of in (held_key, _own_held_key, _own_queued_key):
         for queue in Queue:
             pipe.zrange(name_of(queue), 0, -1)
-    pipe.zrange(pending_key(DEFAULT_TENANT, COLLECTION), 0, -1)
+    pipe.zrange(f"{collection_key(DEFAULT_TENANT, COLLECTION)}:pending", 0, -1)
     answers = iter(pipe.execute())
     return Snapshot(
         jobs={job_id: next(answers) for job_id in model.jobs},

@@ -86,16 +86,17 @@ def python(*arguments: str) -> list[str]:
 
 
 @contextmanager
-def valkey_server(folder: Path) -> Iterator[tuple[str, Process]]:
-    """A Valkey as `ragline up` runs it; its URL and process."""
+def valkey_server(folder: Path, *, password: str = "") -> Iterator[tuple[str, Process]]:
+    """A Valkey as `ragline up` runs it, or one that wants a password; its URL, without that, and its process."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     argv = [str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     durable = ["--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction", "--save", ""]
-    process = Process([*argv, *durable], log=folder / "valkey.log")
+    guarded = ["--requirepass", password] if password else []
+    process = Process([*argv, *durable, *guarded], log=folder / "valkey.log")
     url = f"redis://127.0.0.1:{port}/0"
     try:
-        process.wait_ready(lambda: _answers_ping(url))
+        process.wait_ready(lambda: _answers_ping(url, password))
         yield url, process
     finally:
         process.stop()
@@ -117,8 +118,8 @@ def chroma_server(folder: Path) -> Iterator[tuple[str, Process]]:
         process.stop()
 
 
-def _answers_ping(url: str) -> bool:
-    with redis.Redis.from_url(url, socket_connect_timeout=1) as client:
+def _answers_ping(url: str, password: str) -> bool:
+    with redis.Redis.from_url(url, password=password or None, socket_connect_timeout=1) as client:
         try:
             return bool(client.ping())
         except redis.RedisError:

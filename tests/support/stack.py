@@ -21,9 +21,10 @@ _JOB_SECONDS = 60
 
 @dataclass(kw_only=True)
 class Stack:
-    """A running service and a client of it."""
+    """A running service and a client of it; `environment` is that of its parts."""
 
     folder: Path
+    environment: Mapping[str, str]
     client: httpx2.Client
     redis_url: str
     chroma_url: str
@@ -88,17 +89,30 @@ class Stack:
 
 @contextmanager
 def running_stack(folder: Path, settings: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """Start everything; `settings` are environment variables for all parts."""
+    """Start everything.
+
+    Parameters
+    ----------
+    settings
+        Environment variables for all parts. The first of API_KEYS is sent with every request, and a REDIS_PASSWORD
+        protects the Valkey.
+    """
+    given = settings or {}
     with ExitStack() as exits:
-        redis_url, valkey = exits.enter_context(valkey_server(folder / "valkey"))
+        redis_url, valkey = exits.enter_context(
+            valkey_server(folder / "valkey", password=given.get("REDIS_PASSWORD", ""))
+        )
         chroma_url, chroma = exits.enter_context(chroma_server(folder / "chroma"))
         port = free_port()
-        env = {**_settings(folder, redis_url, chroma_url), **(settings or {})}
+        env = {**_settings(folder, redis_url, chroma_url), **given}
         api = Process(serve_command(port), log=folder / "api.log", env=env)
         exits.callback(api.stop)
-        client = exits.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=70))
+        headers = {"X-API-Key": key} if (key := given.get("API_KEYS", "").partition(",")[0]) else {}
+        url = f"http://127.0.0.1:{port}"
+        client = exits.enter_context(httpx2.Client(base_url=url, headers=headers, timeout=70))
         stack = Stack(
             folder=folder,
+            environment={**os.environ, **env},
             client=client,
             redis_url=redis_url,
             chroma_url=chroma_url,

@@ -21,6 +21,7 @@ from ragline_client import (
 
 QUERY = "POST /v1/collections/papers/queries"
 EVENTS = "GET /v1/jobs/job_1/events"
+CANCEL = "DELETE /v1/jobs/job_1"
 CITED = {"document_id": "doc_1", "document": "a.pdf", "page": 2, "quote": "Because."}
 CITATION = Citation(document_id="doc_1", document="a.pdf", page=2, quote="Because.")
 BEGIN = ("progress", {"step": "answer", "attempt": 1})
@@ -211,12 +212,36 @@ def test_progress_inside_a_step_leaves_the_text(make_client: MakeClient) -> None
     assert make_client(api).stream("papers", "Why?").answer().text == "Because."
 
 
-def test_an_answer_that_was_left_is_not_taken_for_a_whole_one(make_client: MakeClient) -> None:
-    stream = make_client(FakeApi({QUERY: [events(BEGIN, token("Be"), token("cause."), DONE)]})).stream("papers", "?")
+def test_an_answer_that_was_left_is_cancelled_and_not_taken_for_a_whole_one(make_client: MakeClient) -> None:
+    answer = [events(BEGIN, token("Be"), token("cause."), DONE)]
+    api = FakeApi({QUERY: answer, CANCEL: [httpx2.Response(202, json={"id": "job_1", "status": "cancelled"})]})
+    stream = make_client(api).stream("papers", "?")
     events_of_it = iter(stream)
     next(events_of_it), next(events_of_it)
 
     stream.close()
+    stream.close()
 
     with pytest.raises(RaglineError, match="There is no answer"):
         stream.answer()
+    assert [request.method for request in api.requests] == ["POST", "DELETE"]
+
+
+def test_an_answer_that_was_read_is_not_cancelled(make_client: MakeClient) -> None:
+    api = FakeApi({QUERY: [events(BEGIN, token("Yes."), DONE)]})
+    stream = make_client(api).stream("papers", "?")
+    stream.answer()
+
+    stream.close()
+
+    assert len(api.requests) == 1
+
+
+def test_a_service_that_is_away_does_not_keep_who_leaves(make_client: MakeClient) -> None:
+    api = FakeApi({QUERY: [events(BEGIN, token("Be"), DONE)], CANCEL: [httpx2.ConnectError("refused")]})
+    stream = make_client(api).stream("papers", "?")
+    next(iter(stream))
+
+    stream.close()
+
+    assert max(api.pauses, default=0) <= 2

@@ -1,4 +1,7 @@
-"""What handlers are given."""
+"""What handlers are given.
+
+All of it is asynchronous, though nothing waits: FastAPI would hand each plain function to a thread.
+"""
 
 import hashlib
 from collections.abc import Awaitable, Callable
@@ -17,7 +20,6 @@ from ragline.stores.ledger.accepting import Idempotency, NewJob
 
 __all__ = [
     "Asker",
-    "Caller",
     "Context",
     "IdempotencyKey",
     "Ingester",
@@ -26,7 +28,6 @@ __all__ = [
     "Start",
     "Submitter",
     "Trace",
-    "get_caller",
     "get_context",
     "get_idempotency",
     "get_start",
@@ -53,13 +54,7 @@ IdempotencyKey = Annotated[
 ]
 
 
-def get_caller(request: Request) -> Principal:
-    """Who sends this request."""
-    principal: Principal = request.state.principal
-    return principal
-
-
-def get_context(request: Request) -> ApiContext:
+async def get_context(request: Request) -> ApiContext:
     """The process's clients."""
     context: ApiContext = request.app.state.context
     return context
@@ -73,13 +68,13 @@ async def get_idempotency(request: Request, key: IdempotencyKey = None) -> Idemp
     return Idempotency(key=key, request=f"{request.method} {request.url.path} {body}")
 
 
-def get_trace(request: Request) -> TraceContext:
+async def get_trace(request: Request) -> TraceContext:
     """Who this request is."""
     trace: TraceContext = request.state.trace
     return trace
 
 
-def get_start(
+async def get_start(
     context: Annotated[ApiContext, Depends(get_context)],
     trace: Annotated[TraceContext, Depends(get_trace)],
     repeatable: Annotated[Idempotency | None, Depends(get_idempotency)],
@@ -92,19 +87,19 @@ def get_start(
     return start
 
 
-def get_tenant(
+async def get_tenant(
+    request: Request,
     needed: SecurityScopes,
-    caller: Annotated[Principal, Depends(get_caller)],
     _key: Annotated[str | None, Security(_API_KEY)],
     _bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
 ) -> str:
     """The tenant of a caller that has one of the scopes."""
+    caller: Principal = request.state.principal
     if not any(caller.may(Scope(scope)) for scope in needed.scopes):
         raise Forbidden(f"The key needs the scope {' or '.join(needed.scopes)}")
     return caller.tenant
 
 
-Caller = Annotated[Principal, Depends(get_caller)]
 Context = Annotated[ApiContext, Depends(get_context)]
 Trace = Annotated[TraceContext, Depends(get_trace)]
 

@@ -287,4 +287,7 @@ class _PartParser:
 def _unexpected(part: _Part, allowed: str) -> InvalidRequest:
     # No name of the client's own in the reply: it may be of any length.
     what = f"`{part.name}`" if part.name in {"file", "metadata"} else "of another name"
-    return InvalidRequest(f"A part {what} cannot stand where it does in the form: {allowed}")
+    detail = f"A part {what} cannot stand where it does in the form: {allowed}"
+    return InvalidRequest(
+        detail, [{"pointer": "/body/metadata" if part.name == "metadata" else "/body", "detail": detail}]
+    )

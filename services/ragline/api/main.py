@@ -17,13 +17,19 @@ from ragline.api.middleware import (
     RequestContextMiddleware,
     SecurityHeadersMiddleware,
 )
-from ragline.api.problems import PROBLEM_MEDIA_TYPE, Problem, install_problem_handlers
+from ragline.api.openapi import DescribedApi
+from ragline.api.problems import install_problem_handlers
 from ragline.common.config import ApiConfig, load_config
 from ragline.common.logging import configure_logging
 
 __all__ = ["create_app"]
 
-_PROBLEM = {"description": "A problem", "content": {PROBLEM_MEDIA_TYPE: {}}, "model": Problem}
+_DESCRIPTION = """Upload PDFs, ask questions, get answers that cite document and page.
+
+Every error is a problem (RFC 9457) with a stable `code`; `GET /errors/{code}` says what to do about it. What is no
+HTTP is answered with 400, a head over 64 KB with 431, and a method that an address does not take with 405. Under
+`/v1/chat`, `/v1/embeddings` and `/v1/models` a problem also has a member `error` in OpenAI's shape.
+"""
 
 
 def create_app(config: ApiConfig | None = None) -> FastAPI:
@@ -41,15 +47,16 @@ def create_app(config: ApiConfig | None = None) -> FastAPI:
     """
     settings = config or load_config(ApiConfig)
     configure_logging(level=settings.log_level, log_format=settings.log_format)
-    app = FastAPI(
+    app = DescribedApi(
         title="Ragline",
-        description="Upload PDFs, ask questions, get answers that cite document and page.",
+        description=_DESCRIPTION,
         version=version("ragline"),
         lifespan=_lifespan(settings),
         docs_url="/docs" if settings.docs_ui else None,
         redoc_url="/redoc" if settings.docs_ui else None,
         swagger_ui_oauth2_redirect_url=None,
-        responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
+        # A redirect would lead to whatever host the request names.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     install_problem_handlers(app)

@@ -2,13 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from ragline.common.constants import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS, MAX_QUESTION_CHARS, MAX_TOP_K
+from ragline.api.schemas import CitationReply, Count, Generation, TopK
+from ragline.common.constants import MAX_EMBEDDING_CHARS, MAX_EMBEDDING_TEXTS, MAX_QUESTION_CHARS
 from ragline.common.metadata import check_filter
 from ragline.common.questions import Question, Turn
 
-__all__ = ["ChatMessage", "ChatRequest", "EmbeddingRequest", "ModelList", "ModelReply", "StreamOptions"]
+__all__ = [
+    "ChatChoice",
+    "ChatMessage",
+    "ChatReply",
+    "ChatReplyMessage",
+    "ChatRequest",
+    "ChatUsage",
+    "Embedding",
+    "EmbeddingReply",
+    "EmbeddingRequest",
+    "EmbeddingUsage",
+    "ModelList",
+    "ModelReply",
+    "StreamOptions",
+]
 
 _MOST_MESSAGES = 200
 _MOST_MESSAGE_CHARS = 100_000
@@ -55,26 +70,16 @@ class ChatRequest(_Lenient):
     stream: bool = Field(default=False, examples=[False])
     stream_options: StreamOptions | None = Field(None, examples=[{"include_usage": True}])
     temperature: float | None = Field(None, ge=0, le=2, allow_inf_nan=False, examples=[0.2])
-    max_tokens: int | None = Field(None, ge=1, le=2**31, examples=[300])
-    max_completion_tokens: int | None = Field(
-        None, ge=1, le=2**31, description="Newer name of `max_tokens`", examples=[300]
-    )
-    n: int | None = Field(None, description="Only one answer is given", examples=[1])
-    top_k: int | None = Field(None, ge=1, le=MAX_TOP_K, description="Passages the answer may rest on", examples=[3])
+    max_tokens: Count | None = Field(None, examples=[300])
+    max_completion_tokens: Count | None = Field(None, description="Newer name of `max_tokens`", examples=[300])
+    n: Literal[1] | None = Field(None, description="Only one answer is given", examples=[1])
+    top_k: TopK | None = Field(None, description="Passages the answer may rest on", examples=[3])
     filter: dict[str, Any] | None = Field(
         None, description="Conditions on the metadata of documents", examples=[{"department": "hr"}]
     )
-    min_generation: int | None = Field(
-        None, ge=0, le=2**53, description="The `generation` of an upload that the answer must know of", examples=[1]
+    min_generation: Generation | None = Field(
+        None, description="The `generation` of an upload that the answer must know of", examples=[1]
     )
-
-    @field_validator("n")
-    @classmethod
-    def _one_answer(cls, value: int | None) -> int | None:
-        if value not in {None, 1}:
-            msg = "only one answer is given"
-            raise ValueError(msg)
-        return value
 
     @model_validator(mode="after")
     def _ends_with_a_question(self) -> "ChatRequest":
@@ -118,7 +123,7 @@ class EmbeddingRequest(_Lenient):
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="`base64`: little-endian float32", examples=["float"]
     )
-    dimensions: int | None = Field(None, ge=1, le=2**31, description="Only what the model has", examples=[384])
+    dimensions: Count | None = Field(None, description="Only what the model has", examples=[384])
 
     @property
     def texts(self) -> list[str]:
@@ -126,10 +131,59 @@ class EmbeddingRequest(_Lenient):
         return [self.input] if isinstance(self.input, str) else self.input
 
 
+class ChatReplyMessage(BaseModel):
+    role: Literal["assistant"]
+    content: str = Field(examples=["Parental leave is 16 weeks. [1]"])
+    citations: list[CitationReply]
+
+
+class ChatChoice(BaseModel):
+    index: Literal[0]
+    message: ChatReplyMessage
+    logprobs: None = Field(examples=[None])
+    finish_reason: Literal["stop", "length"] = Field(examples=["stop"])
+
+
+class ChatUsage(BaseModel):
+    prompt_tokens: int = Field(examples=[214])
+    completion_tokens: int = Field(examples=[9])
+    total_tokens: int = Field(examples=[223])
+
+
+class ChatReply(BaseModel):
+    id: str = Field(examples=["chatcmpl-job_9d24b1f07c3e4a55b8e21c6f"])
+    object: Literal["chat.completion"]
+    created: int = Field(description="Unix seconds", examples=[1741944413])
+    model: str = Field(description="The collection", examples=["handbook"])
+    choices: list[ChatChoice] = Field(min_length=1, max_length=1)
+    usage: ChatUsage
+    citations: list[CitationReply] = Field(description="The same as those of the message")
+
+
+class Embedding(BaseModel):
+    object: Literal["embedding"]
+    index: int = Field(examples=[0])
+    embedding: list[float] | str = Field(
+        description="Numbers, or for `base64` little-endian float32", examples=[[0.0421, -0.0087, 0.0613]]
+    )
+
+
+class EmbeddingUsage(BaseModel):
+    prompt_tokens: int = Field(examples=[6])
+    total_tokens: int = Field(examples=[6])
+
+
+class EmbeddingReply(BaseModel):
+    object: Literal["list"]
+    model: str = Field(examples=["all-MiniLM-L6-v2"])
+    data: list[Embedding]
+    usage: EmbeddingUsage
+
+
 class ModelReply(BaseModel):
     id: str = Field(description="Name of the collection", examples=["handbook"])
     object: Literal["model"] = "model"
-    created: int = Field(description="Unix seconds")
+    created: int = Field(description="Unix seconds", examples=[1741944413])
     owned_by: str = "ragline"
 
 

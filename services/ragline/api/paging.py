@@ -18,7 +18,9 @@ PlaceT = TypeVar("PlaceT")
 MAX_PAGE = 200
 """Most items of one page."""
 
-Cursor = Annotated[str | None, Query(max_length=500, description="From the `next` link of the page before")]
+Cursor = Annotated[
+    str | None, Query(max_length=500, pattern="^[A-Za-z0-9_-]+$", description="From the `next` link of the page before")
+]
 Limit = Annotated[int, Query(ge=1, le=MAX_PAGE, description="Most items of this page")]
 
 
@@ -34,7 +36,8 @@ def decode_cursor(cursor: str, kind: TypeAdapter[PlaceT]) -> PlaceT:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         return kind.validate_json(base64.b64decode(padded, altchars=b"-_", validate=True), strict=True)
     except (UnicodeEncodeError, binascii.Error, ValidationError) as error:
-        raise InvalidRequest("The cursor is not one of ours") from error
+        detail = "The cursor is not one of ours"
+        raise InvalidRequest(detail, [{"pointer": "/query/cursor", "detail": detail}]) from error
 
 
 def next_page(path: str, items: Sequence[object], *, limit: int, place: object) -> str | None:

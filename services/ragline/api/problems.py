@@ -1,5 +1,6 @@
 """Every 4xx and 5xx as RFC 9457 problem details."""
 
+import re
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -19,6 +20,7 @@ from ragline.common.errors import (
     RagError,
     RequestTimeout,
     Unauthorized,
+    UnsupportedMediaType,
 )
 
 __all__ = [
@@ -35,6 +37,9 @@ __all__ = [
 logger = structlog.get_logger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+
+_JSON = re.compile(r"application/([^/]+\+)?json")
+"""What FastAPI reads as JSON."""
 
 _OPENAI_PATHS = ("/v1/chat/", "/v1/embeddings", "/v1/models")
 
@@ -73,12 +78,15 @@ def install_problem_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
-        return problem_response(_invalid_request(error), request_id(request), path=request.url.path)
+        named = _wrong_media_type(request, error) or _invalid_request(error)
+        return problem_response(named, request_id(request), path=request.url.path)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
         named = error.__cause__ if isinstance(error.__cause__, RagError) else _from_status(error)
         headers = dict(error.headers or {})
+        if isinstance(named, MethodNotAllowed):
+            headers["Allow"] = _allowed(request)
         return problem_response(named, request_id(request), path=request.url.path, headers=headers)
 
 
@@ -136,6 +144,16 @@ def request_id(request: Request) -> str:
     return trace.request_id if trace else ""
 
 
+def _allowed(request: Request) -> str:
+    """All methods of this address; Starlette names those of the first route alone."""
+    operations = [
+        item
+        for template, item in request.app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)), request.url.path)
+    ]
+    return ", ".join(sorted({method.upper() for item in operations for method in item}))
+
+
 def _openai_type(error: RagError) -> str:
     match error.status:
         case HTTPStatus.UNAUTHORIZED:
@@ -168,6 +186,12 @@ def _invalid_request(error: RequestValidationError) -> InvalidRequest:
         for problem in error.errors()
     ]
     return InvalidRequest("; ".join(f"{field['pointer']}: {field['detail']}" for field in fields), fields)
+
+
+def _wrong_media_type(request: Request, error: RequestValidationError) -> UnsupportedMediaType | None:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    unread = any(problem["loc"] == ("body",) and problem["type"] != "missing" for problem in error.errors())
+    return None if not unread or _JSON.fullmatch(media_type) else UnsupportedMediaType("Send application/json")
 
 
 def _escaped(part: Any) -> str:  # noqa: ANN401 - a key or an index

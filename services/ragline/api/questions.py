@@ -79,8 +79,10 @@ class QuestionSubmission:
             The tenant has no such collection.
         EmbeddingSpaceMismatch
             The collection was embedded with another model.
+        Conflict
+            No upload leads to the generation.
         GenerationNotReached
-            The generation did not come in time, or never will.
+            The generation did not come in time.
         BacklogFull, BudgetExhausted, IdempotencyKeyReused, Overloaded
             Nothing was recorded.
         """

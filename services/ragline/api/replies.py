@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from fastapi import Response
+
 from ragline.api.schemas import (
     CollectionReply,
     DocumentReply,
@@ -27,6 +29,7 @@ from ragline.common.models import (
 from ragline.common.queues import CANVAS_TASKS, FIRST_STEP, NEXT_STEP, ROUTES, Step
 
 __all__ = [
+    "accepted",
     "collection_reply",
     "document_reply",
     "job_reply",
@@ -132,6 +135,14 @@ def state_of_step(job: JobRecord, step: str) -> JobState:
     if asked > current:
         return job.state if job.state.final else JobState.QUEUED
     return JobState.QUEUED if not job.state.final and job.step_state == "queued" else job.state
+
+
+def accepted(response: Response, submission: Submission) -> SubmissionReply:
+    """Accepted work, and where and when to look for it."""
+    reply = submission_reply(submission)
+    response.headers["Location"] = reply.links["job"]
+    response.headers["Retry-After"] = "1"
+    return reply
 
 
 def submission_reply(submission: Submission) -> SubmissionReply:

@@ -1,7 +1,7 @@
 """Event streams as replies: bounded in number, and told to no proxy to be kept."""
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -27,6 +27,19 @@ class OpenStreams:
         self._limit_per_tenant = limit_per_tenant
         self._open: Counter[str] = Counter()
 
+    def check(self, tenant: str) -> None:
+        """Refuse before there is work for a stream that nobody could read.
+
+        Raises
+        ------
+        TooManyStreams
+            One more of this tenant would be one too many.
+        """
+        if self._open[tenant] >= self._limit_per_tenant:
+            raise TooManyStreams(f"A tenant may have {self._limit_per_tenant} open streams here: close one first")
+        if self._open.total() >= self._limit:
+            raise TooManyStreams("This server has as many open streams as it may: try again, or poll the job")
+
     def closed(self, tenant: str) -> None:
         """One of a tenant's streams has ended."""
         self._open[tenant] -= 1
@@ -40,10 +53,7 @@ class OpenStreams:
         TooManyStreams
             It would be one too many.
         """
-        if self._open[tenant] >= self._limit_per_tenant:
-            raise TooManyStreams(f"A tenant may have {self._limit_per_tenant} open streams here: close one first")
-        if self._open.total() >= self._limit:
-            raise TooManyStreams("This server has as many open streams as it may: try again, or poll the job")
+        self.check(tenant)
         self._open[tenant] += 1
 
 
@@ -63,13 +73,14 @@ class EventStream(StreamingResponse):
 
     def __init__(
         self,
-        events: AsyncIterator[bytes],
+        events: AsyncGenerator[bytes],
         *,
         streams: OpenStreams,
         tenant: str,
         headers: dict[str, str] | None = None,
     ) -> None:
         streams.opened(tenant)
+        self._events = events
         self._streams = streams
         self._tenant = tenant
         kept_by_nobody = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
@@ -81,3 +92,5 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._streams.closed(self._tenant)
+            # Not left to the garbage collector: a question that nobody waits for any more is cancelled here.
+            await self._events.aclose()

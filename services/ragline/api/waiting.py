@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from typing import Any
 
 import orjson
 import structlog
@@ -29,15 +30,18 @@ class JobReader:
     ----------
     tenant
         Owner of the job.
+    owned
+        The job exists for this request alone: it is cancelled when nobody waits for it any more.
     """
 
-    def __init__(self, ledger: AcceptLedger, *, tenant: str, job_id: str) -> None:
+    def __init__(self, ledger: AcceptLedger, *, tenant: str, job_id: str, owned: bool = False) -> None:
         self._ledger = ledger
         self._tenant = tenant
         self._job_id = job_id
+        self._owned = owned
 
     async def answer(self, request: Request, *, timeout_seconds: float) -> JobRecord:
-        """The job of a question once it has succeeded. It is cancelled when nobody waits for it any more.
+        """The job of a question once it has succeeded.
 
         Raises
         ------
@@ -55,7 +59,7 @@ class JobReader:
                     raise TransientError("rag", "answer", f"no answer within {timeout_seconds:g} s")
             finished = True
         finally:
-            if not finished:
+            if self._owned and not finished:
                 await asyncio.shield(self._cancel())
         job = await self._ledger.job(self._tenant, self._job_id)
         if job.state is JobState.SUCCEEDED:
@@ -70,15 +74,13 @@ class JobReader:
                 break
         return await self._ledger.job(self._tenant, self._job_id)
 
-    async def events(self, request: Request, *, after: str = "0", owned: bool = False) -> AsyncGenerator[Event | None]:
+    async def events(self, request: Request, *, after: str = "0") -> AsyncGenerator[Event | None]:
         """The job's events until it is done; None after every silence that a client should hear something of.
 
         Parameters
         ----------
         after
             Id of the last event the client has.
-        owned
-            The job exists for this stream alone: a client that leaves cancels it.
 
         Raises
         ------
@@ -99,20 +101,18 @@ class JobReader:
                     yield None
                     quiet_since = time.monotonic()
         finally:
-            if owned and not finished:
+            if self._owned and not finished:
                 await asyncio.shield(self._cancel())
 
-    async def server_sent_events(
-        self, request: Request, *, after: str = "0", owned: bool = False
-    ) -> AsyncIterator[bytes]:
+    async def server_sent_events(self, request: Request, *, after: str = "0") -> AsyncGenerator[bytes]:
         """The same as server-sent events; a ledger that goes away ends them with an ``error``."""
         try:
             # Closed at once when the client leaves: the job may have to be cancelled.
-            async with aclosing(self.events(request, after=after, owned=owned)) as events:
+            async with aclosing(self.events(request, after=after)) as events:
                 async for event in events:
-                    yield _sse(event.type, event.data, event.id) if event else format_sse_event(comment="waiting")
+                    yield _sse(event.type, _told(event), event.id) if event else format_sse_event(comment="waiting")
         except RagError as error:
-            yield _sse("error", {"code": error.code, "detail": error.detail})
+            yield _sse("error", _failure(error))
 
     async def _cancel(self) -> None:
         try:
@@ -121,9 +121,18 @@ class JobReader:
             logger.warning("question not cancelled", job_id=self._job_id, next="answered to nobody", **error.to_log())
 
 
+def _failure(error: RagError) -> dict[str, str | bool]:
+    return {"code": error.code, "title": error.title, "detail": error.detail, "retryable": error.retryable}
+
+
 def _is_last(event: Event | None) -> bool:
     return event is not None and event.type == "done"
 
 
 def _sse(event: str, data: object, event_id: str | None = None) -> bytes:
     return format_sse_event(data_str=orjson.dumps(data).decode(), event=event, id=event_id)
+
+
+def _told(event: Event) -> Mapping[str, Any]:
+    # The ledger keeps of an error what is its own; what follows from the code is said here, as in problems.
+    return _failure(rebuild_error(event.data["code"], event.data["detail"])) if event.type == "error" else event.data

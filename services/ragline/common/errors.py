@@ -292,7 +292,7 @@ class MalformedPdf(DocumentError):
 
 
 class TooLarge(DocumentError):
-    code, title, status = "too_large", "The document is over a size limit", 413
+    code, title, status = "too_large", "What was sent is over a size limit", 413
 
 
 class TooManyPages(DocumentError):
@@ -308,7 +308,7 @@ class ParserTimeout(DocumentError):
 
 
 class UnsupportedMediaType(DocumentError):
-    code, title, status = "unsupported_media_type", "Only PDF documents are accepted", 415
+    code, title, status = "unsupported_media_type", "Content of that type is not accepted here", 415
 
 
 class OutcomeError(RagError):

@@ -9,6 +9,7 @@ from ragline.common.constants import MAX_NAME_BYTES
 from ragline.common.errors import InvalidRequest
 
 __all__ = [
+    "COLLECTION_NAME",
     "check_collection_name",
     "check_document_name",
     "chunk_id",
@@ -20,7 +21,8 @@ __all__ = [
 ]
 
 _ID = re.compile(r"(?:job|doc)_[0-9a-f]{24}")
-_COLLECTION_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+COLLECTION_NAME = "[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?"
+"""What a collection may be called, as a pattern in the language of JSON Schema too."""
 _JOINERS = "\u200c\u200d"
 """Zero-width (non-)joiner: Persian, Indic scripts and emoji are spelled with them. Other format characters only make
 one name look like another, as U+202E does with ``fdp.exe``."""
@@ -72,7 +74,7 @@ def physical_collection(space: str) -> str:
 
 def is_collection_name(name: str) -> bool:
     """Whether a collection may have this name; see `check_collection_name`."""
-    return _COLLECTION_NAME.fullmatch(name) is not None
+    return re.fullmatch(COLLECTION_NAME, name) is not None
 
 
 def check_collection_name(name: str) -> str:
@@ -100,7 +102,7 @@ def check_document_name(name: str) -> str:
     """
     normal = unicodedata.normalize("NFC", name)
     if not normal.strip():
-        raise InvalidRequest("A document needs a name")
+        raise InvalidRequest("A document needs a name: of the file in a form, or as ?name=")
     if len(normal.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
         raise InvalidRequest(f"A document name has at most {MAX_NAME_BYTES} bytes")
     if any(unicodedata.category(char) in {"Cc", "Cs"} for char in normal):

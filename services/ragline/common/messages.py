@@ -5,9 +5,9 @@ atomic step. A contract test feeds it to a real worker of the pinned version.
 """
 
 import base64
-import json
 from typing import Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict
 
 from ragline.common.queues import ROUTES, Step
@@ -48,7 +48,7 @@ def step_envelope(message: StepMessage, *, headers: dict[str, str]) -> str:
     route = ROUTES[message.step]
     args = [message.model_dump(mode="json")]
     task_id = f"{message.job_id}.{message.step}"
-    body = base64.b64encode(json.dumps([args, {}, _EMPTY_EMBED]).encode()).decode()
+    body = base64.b64encode(orjson.dumps([args, {}, _EMPTY_EMBED])).decode()
     envelope = {
         "body": body,
         "content-encoding": "utf-8",
@@ -64,7 +64,7 @@ def step_envelope(message: StepMessage, *, headers: dict[str, str]) -> str:
             "delivery_tag": DELIVERY_TAG_PLACEHOLDER,
         },
     }
-    return json.dumps(envelope, separators=(",", ":"))
+    return orjson.dumps(envelope).decode()
 
 
 def _celery_headers(task: str, task_id: str, job_id: str) -> dict[str, object]:

@@ -10,13 +10,15 @@ from typing import Any
 
 from ragline.common.errors import InvalidRequest
 
-__all__ = ["Scalar", "check_filter", "check_metadata", "matches"]
+__all__ = ["Scalar", "check_filter", "check_metadata", "matcher"]
 
 Scalar = str | int | float | bool
 
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _MAX_KEYS = 32
 _MAX_VALUE_CHARS = 512
+_MAX_METADATA_CHARS = 4096
+"""A filter looks at the metadata of every document of a collection: 10,000 documents have 40 MB of it at most."""
 
 _MAX_FILTER_VALUES = 128
 """Values of a whole filter, lists included: it travels in a job's record and is looked at for every document."""
@@ -68,7 +70,8 @@ def check_metadata(given: object, *, at: str = "/body/metadata") -> dict[str, Sc
     Parameters
     ----------
     given
-        Decoded JSON: an object of at most 32 strings (512 characters), finite numbers and booleans. A string in one of
+        Decoded JSON: an object of at most 32 strings (512 characters), finite numbers and booleans, 4,096 characters in
+        all. A string in one of
         RFC 3339's forms is a date.
     at
         JSON pointer of the metadata in the request.
@@ -82,12 +85,14 @@ def check_metadata(given: object, *, at: str = "/body/metadata") -> dict[str, Sc
     metadata = dict(check.members(given))
     for key, value in metadata.items():
         check.value(f"{at}/{key}", value)
+    if sum(len(key) + len(str(value)) for key, value in metadata.items()) > _MAX_METADATA_CHARS:
+        check.note(at, f"All keys and values together have at most {_MAX_METADATA_CHARS} characters")
     check.done()
     return metadata
 
 
-def matches(metadata: Mapping[str, Scalar], conditions: Mapping[str, Any]) -> bool:
-    """Whether a document's metadata fulfils every condition of a filter.
+def matcher(conditions: Mapping[str, Any]) -> Callable[[Mapping[str, Scalar]], bool]:
+    """Tells whether a document's metadata fulfils every condition of a filter; made once for many documents.
 
     A key that the document does not have fulfils only ``{"exists": false}``. Values of different JSON types fulfil no
     comparison, ``ne`` and ``nin`` included. Dates compare as instants, a date without a time as the first one of its
@@ -95,14 +100,15 @@ def matches(metadata: Mapping[str, Scalar], conditions: Mapping[str, Any]) -> bo
 
     Parameters
     ----------
-    metadata, conditions
-        As `check_metadata` and `check_filter` accept them.
+    conditions
+        As `check_filter` accepts them; it is given metadata as `check_metadata` accepts it.
     """
-    return all(
-        _holds(metadata.get(key), operator, operand)
+    tests = [
+        (key, _test(operator, operand))
         for key, condition in conditions.items()
         for operator, operand in _long_form(condition).items()
-    )
+    ]
+    return lambda metadata: all(test(metadata.get(key)) for key, test in tests)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,21 +172,6 @@ class _Check:
             self.note(at, "All values of a list have one type")
 
 
-def _holds(value: Scalar | None, operator: str, operand: Any) -> bool:  # noqa: ANN401 - what the operator takes
-    if operator == "exists":
-        return (value is not None) is operand
-    if value is None:
-        return False
-    if operator in _ORDERINGS:
-        left, right = _ordered(value), _ordered(operand)
-        return left[0] == right[0] and _ORDERINGS[operator](left, right)
-    operands = operand if operator in _LISTS else [operand]
-    if _json_type(value) != _json_type(operands[0]):
-        return False
-    found = _ordered(value) in map(_ordered, operands)
-    return found if operator in {"eq", "in"} else not found
-
-
 def _instant(text: str) -> tuple[int, str] | None:
     """Seconds since the year 1 in UTC and the digits of the fraction; none for a string that is no date.
 
@@ -226,6 +217,22 @@ def _ordered(value: Scalar) -> tuple[str, Any]:
 
 def _size(condition: Mapping[Any, Any]) -> int:
     return sum(len(operand) if isinstance(operand, list) else 1 for operand in condition.values())
+
+
+def _test(operator: str, operand: Any) -> Callable[[Scalar | None], bool]:  # noqa: ANN401 - what the operator takes
+    if operator == "exists":
+        return lambda value: (value is not None) is operand
+    if operator in _ORDERINGS:
+        kind, place = _ordered(operand)
+        return lambda value: value is not None and _in_order(_ORDERINGS[operator], _ordered(value), (kind, place))
+    operands = operand if operator in _LISTS else [operand]
+    json_type, known = _json_type(operands[0]), frozenset(map(_ordered, operands))
+    wanted = operator in {"eq", "in"}
+    return lambda value: value is not None and _json_type(value) == json_type and (_ordered(value) in known) is wanted
+
+
+def _in_order(ordering: Callable[[Any, Any], bool], left: tuple[str, Any], right: tuple[str, Any]) -> bool:
+    return left[0] == right[0] and ordering(left[1], right[1])
 
 
 def _wrong_value(value: object) -> str:

@@ -133,7 +133,11 @@ def finish_reason(message: AIMessage) -> str:
 def usage_of(message: AIMessage) -> dict[str, int]:
     """``prompt_tokens`` and ``completion_tokens``, if the service tells."""
     usage = message.usage_metadata
-    return {"prompt_tokens": usage["input_tokens"], "completion_tokens": usage["output_tokens"]} if usage else {}
+    return (
+        {"prompt_tokens": int(usage["input_tokens"] or 0), "completion_tokens": int(usage["output_tokens"] or 0)}
+        if usage
+        else {}
+    )
 
 
 def _messages(prompt: Prompt) -> list[BaseMessage]:

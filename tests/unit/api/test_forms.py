@@ -135,7 +135,7 @@ def test_bad_metadata_is_pointed_at(text: bytes) -> None:
 
 
 def test_the_largest_metadata_fits() -> None:
-    metadata = {f"k{number:063}": "\U0001f3f3" * 512 for number in range(32)}
+    metadata = {f"k{number}": "\U0001f3f3" * 510 for number in range(8)}
     escaped = (
         orjson.dumps(metadata).decode().encode("ascii", "backslashreplace").replace(b"\\U0001f3f3", b"\\ud83c\\udff3")
     )

@@ -18,6 +18,7 @@ from ragline.common.errors import (
     AttemptsExhausted,
     Cancelled,
     InternalError,
+    NoText,
     NotFound,
     RagError,
     RejectedError,
@@ -108,8 +109,8 @@ CANCELLED = [("tenant", "job_1")]
 _STUCK_SECONDS = 5
 
 
-def _reader(ledger: ScriptedLedger) -> JobReader:
-    return JobReader(cast("AcceptLedger", ledger), tenant="tenant", job_id="job_1")
+def _reader(ledger: ScriptedLedger, *, owned: bool = True) -> JobReader:
+    return JobReader(cast("AcceptLedger", ledger), tenant="tenant", job_id="job_1", owned=owned)
 
 
 def _answer(ledger: ScriptedLedger, *, client: Client | None = None, timeout_seconds: float = 60) -> JobRecord:
@@ -118,11 +119,13 @@ def _answer(ledger: ScriptedLedger, *, client: Client | None = None, timeout_sec
     return asyncio.run(asyncio.wait_for(answer, _STUCK_SECONDS))
 
 
-def _events(ledger: ScriptedLedger, *, client: Client | None = None, most: int = 100, **options: Any) -> list[bytes]:  # noqa: ANN401 - of `events`
+def _events(
+    ledger: ScriptedLedger, *, client: Client | None = None, most: int = 100, owned: bool = False, after: str = "0"
+) -> list[bytes]:
     """At most so many frames; then the reader is closed, as a server does when its client leaves."""
 
     async def collect() -> list[bytes]:
-        stream = _reader(ledger).server_sent_events(cast("Request", client or Client()), **options)
+        stream = _reader(ledger, owned=owned).server_sent_events(cast("Request", client or Client()), after=after)
         frames: list[bytes] = []
         async for frame in stream:
             frames.append(frame)
@@ -182,6 +185,15 @@ def test_the_timeout_ends_the_wait_and_the_job(events: Iterable[Event], at_pace:
     with pytest.raises(TransientError, match="no answer within 30 s"):
         _answer(ledger, timeout_seconds=30)
     assert ledger.cancelled == CANCELLED
+
+
+def test_a_job_that_others_may_wait_for_goes_on(at_pace: Callable[[float], None]) -> None:
+    """A retry with the same Idempotency-Key finds its answer."""
+    at_pace(61)
+    ledger = ScriptedLedger([None], RUNNING)
+    with pytest.raises(TransientError):
+        asyncio.run(_reader(ledger, owned=False).answer(cast("Request", Client()), timeout_seconds=60))
+    assert ledger.cancelled == []
 
 
 def test_an_answer_that_is_there_is_never_late(at_pace: Callable[[float], None]) -> None:
@@ -289,7 +301,7 @@ def test_a_stream_whose_task_is_cancelled_cancels_what_is_its_own() -> None:
     ledger = ScriptedLedger([], RUNNING)
 
     async def serve() -> None:
-        async for _ in _reader(ledger).events(cast("Request", Client()), owned=True):
+        async for _ in _reader(ledger).events(cast("Request", Client())):
             pytest.fail("there is nothing to read")
 
     async def leave() -> None:
@@ -315,7 +327,23 @@ def test_a_ledger_that_goes_away_is_the_last_event(before: Iterable[Event]) -> N
 
     last = _fields(frames[-1])
     assert (last["event"], "id" in last) == ("error", False)
-    assert orjson.loads(last["data"]) == {"code": "dependency_unavailable", "detail": AWAY.detail}
+    assert orjson.loads(last["data"]) == {
+        "code": "dependency_unavailable",
+        "title": AWAY.title,
+        "detail": AWAY.detail,
+        "retryable": True,
+    }
+
+
+@pytest.mark.parametrize(("kind", "retryable"), [(NoText, False), (AttemptsExhausted, True)])
+def test_a_job_that_fails_says_whether_another_try_makes_sense(kind: type[RagError], *, retryable: bool) -> None:
+    failed = Event(id="8-0", type="error", data={"code": kind.code, "detail": "why"})
+
+    error, done = _events(ScriptedLedger([failed, DONE]))
+
+    told = {"code": kind.code, "title": kind.title, "detail": "why", "retryable": retryable}
+    assert (orjson.loads(_fields(error)["data"]), _fields(error)["id"]) == (told, "8-0")
+    assert _fields(done)["event"] == "done"
 
 
 def test_a_question_that_cannot_be_cancelled_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ __all__ = [
     "documents",
     "events",
     "following",
+    "give_up",
     "job",
     "stream",
     "upload",
@@ -39,6 +40,9 @@ T = TypeVar("T")
 _PAGE = {"limit": "100"}
 _MAX_PARTS = 20
 """Documents in one batch: all its files are open while it is sent."""
+
+_GIVING_UP_SECONDS = 2.0
+"""Longest time that leaving a stream may take."""
 
 _GENERATION_SECONDS = 30.0
 """Longest time the service waits for a generation before it begins to answer."""
@@ -188,6 +192,11 @@ def events(job_id: str, *, after: str = "") -> Call[None]:
 def following(call: Call[Page[T]], page: Page[T]) -> Call[Page[T]] | None:
     """The call for the next page. Only the query of its address counts: the key goes nowhere else."""
     return replace(call, params=dict(httpx2.URL(page.next).params)) if page.next else None
+
+
+def give_up(job_id: str) -> Call[Job]:
+    """A job nobody reads to its end; a service that is slow or away is not waited for."""
+    return replace(cancel(job_id), within_seconds=_GIVING_UP_SECONDS)
 
 
 def job(job_id: str, *, wait_seconds: float = 0.0, within_seconds: float | None = None) -> Call[Job]:

@@ -75,6 +75,12 @@ class Following:
             self.call = _calls.events(self.job_id, after=self._last_event_id)
         return pause
 
+    def given_up(self) -> str:
+        """Id of the job that nobody reads to its end; empty when there is none. Says so once."""
+        job_id = "" if self.ended else self.job_id
+        self.ended = True
+        return job_id
+
     def opened(self, response: httpx2.Response) -> None:
         """Take note of whose events come: a question's job is known from here on."""
         self.job_id = self.job_id or response.headers.get("Location", "").rpartition("/")[2]

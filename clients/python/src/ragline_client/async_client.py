@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -125,7 +125,7 @@ class AsyncRagline:
     def stream(self, collection: str, question: str, **options: Unpack[AskOptions]) -> "AsyncAnswerStream":
         """The answer as it comes; `AskOptions` says what shapes it."""
         following = self._following(_calls.stream(collection, question, **options))
-        return AsyncAnswerStream(self._follow(following), following)
+        return AsyncAnswerStream(self._follow(following), following, give_up=self._give_up)
 
     async def upload(
         self,
@@ -212,6 +212,9 @@ class AsyncRagline:
     def _following(self, call: Call[None], job_id: str = "") -> Following:
         return Following(call, self._connection.patience(call), job_id=job_id)
 
+    async def _give_up(self, job_id: str) -> Job:
+        return await self._run(_calls.give_up(job_id))
+
     def _handle(self, submission: Submission) -> "AsyncJobHandle":
         return AsyncJobHandle(self, submission)
 
@@ -279,9 +282,16 @@ class AsyncAnswerStream:
         While iterating, in the place of `DoneEvent`.
     """
 
-    def __init__(self, events: AsyncGenerator[Event, None], following: Following) -> None:
+    def __init__(
+        self,
+        events: AsyncGenerator[Event, None],
+        following: Following,
+        *,
+        give_up: Callable[[str], Awaitable[object]],
+    ) -> None:
         self._events = events
         self._following = following
+        self._give_up = give_up
         self._so_far = AnswerSoFar()
 
     async def __aenter__(self) -> Self:
@@ -314,3 +324,7 @@ class AsyncAnswerStream:
     async def close(self) -> None:
         """Read no more."""
         await self._events.aclose()
+        if job_id := self._following.given_up():
+            # The service keeps a question with an Idempotency-Key for whoever sends it again.
+            with suppress(RaglineError):
+                await self._give_up(job_id)

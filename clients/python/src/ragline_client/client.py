@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
 
@@ -125,7 +125,7 @@ class Ragline:
     def stream(self, collection: str, question: str, **options: Unpack[AskOptions]) -> "AnswerStream":
         """The answer as it comes; `AskOptions` says what shapes it."""
         following = self._following(_calls.stream(collection, question, **options))
-        return AnswerStream(self._follow(following), following)
+        return AnswerStream(self._follow(following), following, give_up=self._give_up)
 
     def upload(
         self,
@@ -210,6 +210,9 @@ class Ragline:
     def _following(self, call: Call[None], job_id: str = "") -> Following:
         return Following(call, self._connection.patience(call), job_id=job_id)
 
+    def _give_up(self, job_id: str) -> Job:
+        return self._run(_calls.give_up(job_id))
+
     def _handle(self, submission: Submission) -> "JobHandle":
         return JobHandle(self, submission)
 
@@ -279,9 +282,12 @@ class AnswerStream:
         While iterating, in the place of `DoneEvent`.
     """
 
-    def __init__(self, events: Generator[Event, None, None], following: Following) -> None:
+    def __init__(
+        self, events: Generator[Event, None, None], following: Following, *, give_up: Callable[[str], object]
+    ) -> None:
         self._events = events
         self._following = following
+        self._give_up = give_up
         self._so_far = AnswerSoFar()
 
     def __enter__(self) -> Self:
@@ -314,3 +320,7 @@ class AnswerStream:
     def close(self) -> None:
         """Read no more."""
         self._events.close()
+        if job_id := self._following.given_up():
+            # The service keeps a question with an Idempotency-Key for whoever sends it again.
+            with suppress(RaglineError):
+                self._give_up(job_id)

@@ -7,9 +7,10 @@ from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from ragline.api.dependencies import Asker, Context, Ingester, Reader, Repeatable, Start, Trace
+from ragline.api.examples import ACCEPTED, ANSWER_STREAM, sends
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.questions import NewQuestion
-from ragline.api.replies import collection_reply, submission_reply
+from ragline.api.replies import accepted, collection_reply, submission_reply
 from ragline.api.schemas import AnswerReply, CollectionList, CollectionReply, QueryRequest, SubmissionReply
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
@@ -45,19 +46,22 @@ async def get_collection(name: str, context: Context, tenant: Reader) -> Collect
 @router.delete(
     "/{name}",
     status_code=202,
+    responses=ACCEPTED,
     summary="Delete a collection with all its documents",
     description="It is out of sight at once; the name is free again when the job has ended.",
 )
 async def delete_collection(name: str, response: Response, tenant: Ingester, start: Start) -> SubmissionReply:
-    reply = submission_reply(await start(NewJob(tenant=tenant, kind=JobKind.DROP, params={}, collection=name)))
-    response.headers["Location"] = reply.links["job"]
-    return reply
+    return accepted(response, await start(NewJob(tenant=tenant, kind=JobKind.DROP, params={}, collection=name)))
 
 
 @router.post(
     "/{name}/queries",
     response_model=AnswerReply,
-    responses={202: {"model": SubmissionReply}, 200: {"content": {"text/event-stream": {}}}},
+    responses={
+        200: {"description": "The answer, whole or as events", "content": ANSWER_STREAM},
+        202: {"model": SubmissionReply, "description": "With `Prefer: respond-async`"}
+        | sends("Location", "Retry-After", "Preference-Applied"),
+    },
     summary="Ask a question",
     description=(
         "Waits for the answer. `Accept: text/event-stream` streams it; `Prefer: respond-async` answers 202 at once. "
@@ -73,9 +77,12 @@ async def query_collection(
     tenant: Asker,
     trace: Trace,
     repeatable: Repeatable,
-    accept: Annotated[str, Header()] = "application/json",
-    prefer: Annotated[str, Header()] = "",
-    cache_control: Annotated[str, Header(description="`no-cache`: no answer that was given before")] = "",
+    # OpenAPI knows it from the media types of the reply.
+    accept: Annotated[str, Header(include_in_schema=False)] = "application/json",
+    prefer: Annotated[str, Header(alias="Prefer", description="`respond-async`: answer 202 at once")] = "",
+    cache_control: Annotated[
+        str, Header(alias="Cache-Control", description="`no-cache`: no answer that was given before")
+    ] = "",
 ) -> Response | AnswerReply:
     new = NewQuestion(
         question=_question(body, context.config.retrieval_top_k),
@@ -85,12 +92,15 @@ async def query_collection(
         fresh="no-cache" in cache_control,
         idempotency=repeatable,
     )
+    streams = "text/event-stream" in accept
+    if streams:
+        context.streams.check(tenant)
     submission = await context.questions.submit(new, trace)
     job_id = submission.job_id
-    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
-    if "text/event-stream" in accept:
-        # Under a key another request may wait for the same job.
-        events = reader.server_sent_events(request, owned=repeatable is None)
+    # Under a key another request may wait for the same job.
+    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
+    if streams:
+        events = reader.server_sent_events(request)
         return EventStream(events, streams=context.streams, tenant=tenant, headers={"Location": f"/v1/jobs/{job_id}"})
     if "respond-async" in prefer:
         reply = submission_reply(submission)
@@ -100,11 +110,14 @@ async def query_collection(
     return AnswerReply(job_id=job_id, cached=job.cached, **job.result)
 
 
-@router.post("/{name}/verifications", status_code=202, summary="Compare the stored chunks with the manifests")
+@router.post(
+    "/{name}/verifications",
+    status_code=202,
+    responses=ACCEPTED,
+    summary="Compare the stored chunks with the manifests",
+)
 async def verify_collection(name: str, response: Response, tenant: Ingester, start: Start) -> SubmissionReply:
-    reply = submission_reply(await start(NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)))
-    response.headers["Location"] = reply.links["job"]
-    return reply
+    return accepted(response, await start(NewJob(tenant=tenant, kind=JobKind.VERIFY, params={}, collection=name)))
 
 
 def _question(body: QueryRequest, usual_top_k: int) -> Question:

@@ -4,19 +4,20 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import Field, TypeAdapter
 
 from ragline.api.batches import BatchOutcome, BatchSubmission
 from ragline.api.dependencies import Context, IdempotencyKey, Ingester, Reader, Start, Trace
+from ragline.api.examples import ACCEPTED, METADATA, PDF
 from ragline.api.forms import FormFile, UploadForm, metadata_from
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.problems import problem
-from ragline.api.replies import document_reply, submission_reply
+from ragline.api.replies import accepted, document_reply, submission_reply
 from ragline.api.schemas import BatchReply, BatchResult, DocumentList, DocumentReply, SubmissionReply
 from ragline.api.submissions import Upload
 from ragline.common.errors import InvalidRequest, NotFound, RagError, UnsupportedMediaType
-from ragline.common.identifiers import check_collection_name
+from ragline.common.identifiers import COLLECTION_NAME, check_collection_name, check_document_name
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
@@ -24,24 +25,42 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["documents"])
 
-_POLL_AGAIN_SECONDS = "1"
 _Place = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**53)], str])
 """Creation time and id of the last document of a page."""
+
+# The pattern is for the OpenAPI file: `check_collection_name` says in words what it asks for.
+_NewCollection = Annotated[
+    str, Path(json_schema_extra={"pattern": f"^{COLLECTION_NAME}$"}, description="Made when it is not there yet")
+]
 
 _MAX_BATCH_FILES = 1000
 """Each costs a step of the ledger: a request of this many stays under a minute on a slow disk."""
 
-_FILE = {"type": "string", "contentMediaType": "application/pdf"}
-_METADATA = {"type": "string", "contentMediaType": "application/json", "description": "A JSON object"}
+_FILE = {"type": "string", "contentMediaType": "application/pdf", "examples": [PDF]}
+_METADATA = {
+    "type": "string",
+    "contentMediaType": "application/json",
+    "description": "A JSON object; comes before the file",
+    "examples": [METADATA],
+}
 
 
 def _form_body(files: dict[str, Any]) -> dict[str, Any]:
-    schema = {"type": "object", "required": ["file"], "properties": {"metadata": _METADATA, "file": files}}
-    return {"multipart/form-data": {"schema": schema}}
+    fields = {"metadata": _METADATA, "file": files}
+    schema = {"type": "object", "required": ["file"], "properties": fields, "additionalProperties": False}
+    # Browsers name the file's type; ours is found in its bytes.
+    return {"multipart/form-data": {"schema": schema, "encoding": {"file": {"contentType": "application/pdf"}}}}
 
 
 _UPLOAD_BODY = {
-    "requestBody": {"required": True, "content": {**_form_body(_FILE), "application/pdf": {"schema": _FILE}}}
+    "requestBody": {
+        "required": True,
+        "content": {
+            **_form_body(_FILE),
+            "application/pdf": {"schema": _FILE},
+            "application/octet-stream": {"schema": _FILE},
+        },
+    }
 }
 _BATCH_BODY = {
     "requestBody": {
@@ -54,6 +73,7 @@ _BATCH_BODY = {
 @router.post(
     "/collections/{name}/documents",
     status_code=202,
+    responses=ACCEPTED,
     summary="Upload a PDF",
     description="A form with one `file` and, before it, an optional `metadata`; or the raw bytes with `?name=` and "
     "`?metadata=`. The same name again is a new version.",
@@ -61,23 +81,23 @@ _BATCH_BODY = {
 )
 async def upload_document(
     *,
-    name: str,
+    name: _NewCollection,
     request: Request,
     response: Response,
     context: Context,
     tenant: Ingester,
     trace: Trace,
     idempotency_key: IdempotencyKey = None,
-    document_name: Annotated[str | None, Query(alias="name", description="Name of the document, for raw bytes")] = None,
-    metadata: Annotated[str | None, Query(description="A JSON object, for raw bytes")] = None,
+    document_name: Annotated[
+        str | None,
+        Query(alias="name", description="Name of the document, for raw bytes", examples=["employee-handbook.pdf"]),
+    ] = None,
+    metadata: Annotated[str | None, Query(description="A JSON object, for raw bytes", examples=[METADATA])] = None,
 ) -> SubmissionReply:
     # Before a byte of the body is read.
     check_collection_name(name)
     upload = replace(await _uploaded(request, name, document_name, metadata), idempotency_key=idempotency_key)
-    reply = submission_reply(await context.documents.submit(upload, tenant=tenant, trace=trace))
-    response.headers["Location"] = reply.links["job"]
-    response.headers["Retry-After"] = _POLL_AGAIN_SECONDS
-    return reply
+    return accepted(response, await context.documents.submit(upload, tenant=tenant, trace=trace))
 
 
 @router.post(
@@ -91,7 +111,7 @@ async def upload_document(
 )
 async def upload_documents(
     *,
-    name: str,
+    name: _NewCollection,
     request: Request,
     context: Context,
     tenant: Ingester,
@@ -135,12 +155,10 @@ async def get_document(document_id: str, context: Context, tenant: Reader) -> Do
     return document_reply(record, job=job)
 
 
-@router.delete("/documents/{document_id}", status_code=202, summary="Delete a document")
+@router.delete("/documents/{document_id}", status_code=202, responses=ACCEPTED, summary="Delete a document")
 async def delete_document(document_id: str, response: Response, tenant: Ingester, start: Start) -> SubmissionReply:
     new = NewJob(tenant=tenant, kind=JobKind.DELETE, params={}, document_id=document_id)
-    reply = submission_reply(await start(new))
-    response.headers["Location"] = reply.links["job"]
-    return reply
+    return accepted(response, await start(new))
 
 
 def _batch_result(done: BatchOutcome, request_id: str) -> BatchResult:
@@ -164,21 +182,28 @@ async def _only_file(form: UploadForm, file: FormFile) -> AsyncIterator[bytes]:
     await form.end()
 
 
+def _named(name: str, *, at: str) -> str:
+    try:
+        return check_document_name(name)
+    except InvalidRequest as error:
+        raise InvalidRequest(error.detail, [{"pointer": at, "detail": error.detail}]) from error
+
+
 async def _uploaded(request: Request, collection: str, name: str | None, metadata: str | None) -> Upload:
     match _media_type(request):
         case "application/pdf" | "application/octet-stream":
-            if not name:
-                raise InvalidRequest("Raw bytes need a name: ?name=handbook.pdf")
             noted = metadata_from(metadata, at="/query/metadata") if metadata is not None else {}
-            return Upload(collection=collection, name=name, source=request.stream(), metadata=noted)
+            label, source = _named(name or "", at="/query/name"), request.stream()
+            return Upload(collection=collection, name=label, source=source, metadata=noted)
         case "multipart/form-data":
             if metadata is not None:
-                raise InvalidRequest("The metadata of a form is a part of it, before the file")
+                detail = "The metadata of a form is a part of it, before the file"
+                raise InvalidRequest(detail, [{"pointer": "/query/metadata", "detail": detail}])
             form = _form(request, max_files=1)
             file = await form.next_file()
             if file is None:
                 raise InvalidRequest("The form needs one part `file` that is a file")
-            label, source = name or file.name, _only_file(form, file)
-            return Upload(collection=collection, name=label, source=source, metadata=form.metadata)
+            label = _named(name, at="/query/name") if name else _named(file.name, at="/body/file")
+            return Upload(collection=collection, name=label, source=_only_file(form, file), metadata=form.metadata)
         case _:
             raise UnsupportedMediaType("Send a PDF as multipart/form-data or application/pdf")

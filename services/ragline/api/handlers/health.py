@@ -6,15 +6,23 @@ from fastapi import APIRouter, Request
 from fastapi.responses import PlainTextResponse, Response
 
 from ragline.api.dependencies import Context
+from ragline.api.error_pages import page_of
 from ragline.api.problems import problem_response, request_id
 from ragline.common.errors import InternalError, NotFound, RagError, TransientError, error_class
 
 __all__ = ["router"]
 
+_READY = {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
+
 router = APIRouter(tags=["service"])
 
 
-@router.get("/healthz", summary="The process lives", description="Depends on nothing else.")
+@router.get(
+    "/healthz",
+    summary="The process lives",
+    description="Depends on nothing else.",
+    responses={200: {"content": {"application/json": {"example": {"status": "alive"}}}}},
+)
 async def healthz() -> dict[str, str]:
     return {"status": "alive"}
 
@@ -24,6 +32,7 @@ async def healthz() -> dict[str, str]:
     summary="The service can work",
     description="503 names what is missing.",
     response_model=dict[str, str],
+    responses={200: {"content": {"application/json": {"example": _READY}}}},
 )
 async def readyz(request: Request, context: Context) -> dict[str, str] | Response:
     checks = (context.ledger.ping(), context.objects.ping(), context.ping_chroma())
@@ -37,13 +46,18 @@ async def readyz(request: Request, context: Context) -> dict[str, str] | Respons
         details = "; ".join(outcome.detail for outcome in missing)
         # Answered here: what is raised is logged, and a probe asks every few seconds.
         return problem_response(TransientError("ragline", "readiness", details), request_id(request))
-    return {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
+    return _READY
 
 
-@router.get("/errors/{code}", summary="What an error code means", response_class=PlainTextResponse)
+@router.get(
+    "/errors/{code}",
+    summary="What an error code means",
+    description="The `type` of a problem leads here.",
+    response_class=PlainTextResponse,
+    responses={200: {"content": {"text/plain": {"example": page_of(NotFound)}}}},
+)
 async def get_error(code: str) -> str:
     kind = error_class(code)
     if kind is InternalError and code != InternalError.code:
         raise NotFound("There is no such error code")
-    again = "may succeed later as it is" if kind.retryable else "needs a change before another try"
-    return f"{code}: {kind.title}.\nHTTP status {kind.status}. The request {again}.\n"
+    return page_of(kind)

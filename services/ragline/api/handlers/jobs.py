@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import AfterValidator
 
 from ragline.api.dependencies import Context, Reader, Submitter
+from ragline.api.examples import ANSWER_STREAM, sends
 from ragline.api.replies import job_reply
 from ragline.api.schemas import JobReply
 from ragline.api.streaming import EventStream
@@ -19,17 +19,14 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_MAX_EVENT_ID_PART = 2**64 - 1
-
-
-def _checked_event_id(text: str) -> str:
-    if any(int(part) > _MAX_EVENT_ID_PART for part in text.split("-")):
-        raise ValueError("The parts of an event id have 64 bits")
-    return text
-
-
 _EventId = Annotated[
-    str, Header(alias="Last-Event-ID", pattern=r"^[0-9]{1,20}(-[0-9]{1,20})?$"), AfterValidator(_checked_event_id)
+    str,
+    Header(
+        alias="Last-Event-ID",
+        # Its parts have 64 bits: all numbers of 19 digits do.
+        pattern=r"^[0-9]{1,19}(-[0-9]{1,19})?$",
+        description="The events after this one; default: all",
+    ),
 ]
 
 
@@ -38,7 +35,10 @@ _EventId = Annotated[
     summary="One job",
     description="`wait` holds the reply until the job ends, at most so long.",
     response_model=JobReply,
-    responses={304: {"description": "Nothing has changed since the reply with this `ETag`"}},
+    responses={
+        200: sends("ETag", "Retry-After"),
+        304: {"description": "Nothing has changed since the reply with this `ETag`", **sends("ETag", "Retry-After")},
+    },
 )
 async def get_job(
     *,
@@ -47,7 +47,9 @@ async def get_job(
     context: Context,
     tenant: Reader,
     wait: Annotated[float, Query(ge=0, le=30, description="Seconds")] = 0,
-    if_none_match: Annotated[str, Header(description="`ETag` of an earlier reply: 304 if it is still true")] = "",
+    if_none_match: Annotated[
+        str, Header(alias="If-None-Match", description="`ETag` of an earlier reply: 304 if it is still true")
+    ] = "",
 ) -> JobReply | Response:
     job = await context.ledger.job(tenant, job_id)
     if wait and not job.state.final:
@@ -59,13 +61,19 @@ async def get_job(
     return reply
 
 
-@router.delete("/{job_id}", status_code=202, summary="Cancel a job")
+@router.delete("/{job_id}", status_code=202, responses={202: sends("Retry-After")}, summary="Cancel a job")
 async def cancel_job(job_id: str, response: Response, context: Context, tenant: Submitter) -> JobReply:
     await context.ledger.cancel(tenant, job_id)
     return _reply(response, await context.ledger.job(tenant, job_id))
 
 
-@router.get("/{job_id}/events", summary="A job's events as they come", response_class=StreamingResponse)
+@router.get(
+    "/{job_id}/events",
+    summary="A job's events as they come",
+    description="Server-sent events `progress`, `token`, `citation`, `usage`, `error`, and `done` as the last one.",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The events", "content": ANSWER_STREAM}},
+)
 async def get_job_events(
     job_id: str, request: Request, context: Context, tenant: Reader, last_event_id: _EventId = "0"
 ) -> StreamingResponse:

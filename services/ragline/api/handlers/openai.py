@@ -1,8 +1,7 @@
 """The part of OpenAI's API that tools expect: a model is a collection."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -10,7 +9,8 @@ from fastapi.responses import JSONResponse
 from ragline.api.completions import CompletionStream, completion
 from ragline.api.dependencies import Asker, Context, Reader, Repeatable, Start, Trace
 from ragline.api.embeddings import embedding_list
-from ragline.api.openai_schemas import ChatRequest, EmbeddingRequest, ModelList, ModelReply
+from ragline.api.examples import CHAT_STREAM, sends
+from ragline.api.openai_schemas import ChatReply, ChatRequest, EmbeddingReply, EmbeddingRequest, ModelList, ModelReply
 from ragline.api.questions import NewQuestion
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
@@ -34,8 +34,8 @@ _MOST_MODELS = 1000
         "beside the choices, in the last chunk of a stream too. `top_k`, `filter` and `min_generation` are as in "
         "queries. Messages of the system are not followed: the service has a prompt of its own."
     ),
-    response_model=dict[str, Any],
-    responses={200: {"content": {"text/event-stream": {}}}},
+    response_model=ChatReply,
+    responses={200: {"description": "The answer, whole or in chunks", "content": CHAT_STREAM} | sends("Location")},
 )
 async def chat_completions(
     *,
@@ -53,8 +53,10 @@ async def chat_completions(
         min_generation=body.min_generation or 0,
         idempotency=repeatable,
     )
+    if body.stream:
+        context.streams.check(tenant)
     job_id = (await context.questions.submit(new, trace)).job_id
-    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id)
+    reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
     headers = {"Location": f"/v1/jobs/{job_id}"}
     if not body.stream:
         job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
@@ -65,21 +67,28 @@ async def chat_completions(
         with_usage=body.stream_options is not None and body.stream_options.include_usage,
         finished=lambda: context.ledger.job(tenant, job_id),
     )
-    return EventStream(_chunks(stream, reader, request), streams=context.streams, tenant=tenant, headers=headers)
+    chunks = _chunks(stream, reader, request)
+    return EventStream(chunks, streams=context.streams, tenant=tenant, headers=headers)
 
 
 @router.post(
     "/embeddings",
     summary="Embed texts with the model of the collections",
-    response_model=dict[str, Any],
+    response_model=EmbeddingReply,
 )
 async def create_embeddings(
-    request: Request, body: EmbeddingRequest, context: Context, tenant: Asker, start: Start
+    *,
+    request: Request,
+    body: EmbeddingRequest,
+    context: Context,
+    tenant: Asker,
+    start: Start,
+    repeatable: Repeatable,
 ) -> JSONResponse:
     if body.model != context.config.embedding_model_name:
         await context.ledger.collection(tenant, body.model)
     submission = await start(NewJob(tenant=tenant, kind=JobKind.EMBED, params={"texts": body.texts}))
-    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id)
+    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id, owned=repeatable is None)
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
     return JSONResponse(embedding_list(job, encoding_format=body.encoding_format, dimensions=body.dimensions))
 
@@ -95,8 +104,8 @@ async def get_model(model: str, context: Context, tenant: Reader) -> ModelReply:
     return _model(await context.ledger.collection(tenant, model))
 
 
-async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncIterator[bytes]:
-    async with aclosing(reader.events(request, owned=True)) as events:
+async def _chunks(stream: CompletionStream, reader: JobReader, request: Request) -> AsyncGenerator[bytes]:
+    async with aclosing(reader.events(request)) as events:
         async for chunk in stream.chunks(events):
             yield chunk
 

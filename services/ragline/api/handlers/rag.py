@@ -59,7 +59,7 @@ async def query_sync(
 ) -> AnswerReply:
     new = _new_question(body, tenant, context.config.retrieval_top_k, repeatable)
     submission = await context.questions.submit(new, trace)
-    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id)
+    reader = JobReader(context.ledger, tenant=tenant, job_id=submission.job_id, owned=repeatable is None)
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
     return AnswerReply(job_id=job.id, cached=job.cached, **job.result)
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ragline.common.metadata import matches
+from ragline.common.metadata import matcher
 from ragline.stores.protocols import DocumentChoice
 
 __all__ = ["Selection", "select"]
@@ -69,6 +69,7 @@ def select(metadata: Mapping[str, Mapping[str, Any]], conditions: Mapping[str, A
     conditions
         The filter, see `common.metadata`.
     """
-    if matches({}, conditions):
-        return Selection(without=frozenset(key for key, values in metadata.items() if not matches(values, conditions)))
-    return Selection(within=frozenset(key for key, values in metadata.items() if matches(values, conditions)))
+    meets = matcher(conditions)
+    if meets({}):
+        return Selection(without=frozenset(key for key, values in metadata.items() if not meets(values)))
+    return Selection(within=frozenset(key for key, values in metadata.items() if meets(values)))

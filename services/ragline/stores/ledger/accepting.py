@@ -49,8 +49,8 @@ _CLEANING_LIMIT = 20
 _SWEEP_LIMIT = 500
 """Jobs a sweep moves per kind: it holds up the server for about 10 ms at most."""
 
-_INTERNAL = {JobKind.CLEAN}
-"""Work of our own, which no backlog keeps out."""
+_ALWAYS_ACCEPTED = {JobKind.CLEAN, JobKind.DELETE, JobKind.DROP}
+"""Work that makes room, which no backlog keeps out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +228,7 @@ class AcceptLedger(ReadLedger):
             "answer_key": new.answer_key,
             "keep_answer_ms": int(new.keep_answer.total_seconds() * 1000),
             "params": orjson.dumps(new.params).decode(),
-            "queues": [] if new.kind in _INTERNAL else [ROUTES[step].queue],
+            "queues": [] if new.kind in _ALWAYS_ACCEPTED else [ROUTES[step].queue],
             **_idempotency_fields(new.idempotency),
         }
         answer = await self._accept("accept_job", new_id("job"), step, fields, trace)

@@ -14,7 +14,6 @@ __all__ = [
     "littered_key",
     "metadata_key",
     "originals_key",
-    "pending_key",
     "queued_key",
     "unacked_index_key",
     "unacked_key",
@@ -68,11 +67,6 @@ def documents_key(tenant: str, name: str) -> str:
 def metadata_key(tenant: str, name: str) -> str:
     """Hash of the metadata of a collection's visible documents that have some, as JSON by document id."""
     return f"{collection_key(tenant, name)}:metadata"
-
-
-def pending_key(tenant: str, name: str) -> str:
-    """Sorted set of a collection's open uploads by the generation they were promised."""
-    return f"{collection_key(tenant, name)}:pending"
 
 
 def littered_key() -> str:

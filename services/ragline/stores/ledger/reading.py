@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import redis.asyncio
 
-from ragline.common.errors import GenerationNotReached, NotFound
+from ragline.common.errors import Conflict, NotFound
 from ragline.common.identifiers import is_collection_name, is_id
 from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, JobState, QueueStatus
 from ragline.common.queues import Queue
@@ -18,7 +18,6 @@ from ragline.stores.ledger.keys import (
     events_key,
     held_key,
     job_key,
-    pending_key,
     unacked_key,
     workers_key,
 )
@@ -41,6 +40,7 @@ class ReadLedger:
     def __init__(self, client: "redis.asyncio.Redis") -> None:
         # redis-py types every answer as one that may have to be awaited.
         self._redis: Any = client
+        self._generation = self._redis.register_script(script_source("generation"))
         self._look = self._redis.register_script(script_source("look"))
 
     async def collection(self, tenant: str, name: str) -> CollectionRecord:
@@ -124,22 +124,20 @@ class ReadLedger:
         ------
         NotFound
             The tenant has no such collection.
-        GenerationNotReached
+        Conflict
             No upload was promised for it: waiting would not help.
         """
         check_collection(name)
         with redis_errors("read generation"):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hmget(collection_key(tenant, name), "generation", "promised")
-            pipe.zcount(pending_key(tenant, name), "-inf", generation)
-            (reached, promised), pending = await pipe.execute()
-        if reached is None:
-            raise NotFound(NO_COLLECTION)
-        if generation > max(int(reached), int(promised or 0)):
-            raise GenerationNotReached(
-                f"The collection is at generation {reached}, and no upload leads to {generation}"
-            )
-        return not pending
+            answer = await self._generation(keys=[], args=[tenant, name, generation])
+        match answer[0]:
+            case "no_collection":
+                raise NotFound(NO_COLLECTION)
+            case "beyond":
+                detail = f"The collection is at generation {answer[1]}, and no upload leads to {generation}"
+                raise Conflict(detail)
+            case word:
+                return bool(word == "reached")
 
     async def job(self, tenant: str, job_id: str) -> JobRecord:
         """One job with its place among the waiting and the workers of its queue, or `NotFound`; one round trip."""

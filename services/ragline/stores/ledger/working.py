@@ -166,19 +166,10 @@ class WorkLedger:
         """Make the claimed document version the one that answers questions."""
         self._effect("commit", claim, pages, chunks)
 
-    def delete_documents(self, claim: Claim, document_ids: Sequence[str]) -> int:
-        """Hide documents of the collection that the claimed job drops, and queue a delete for each.
-
-        Returns
-        -------
-        int
-            How many were not being deleted before.
-        """
+    def delete_documents(self, claim: Claim, document_ids: Sequence[str]) -> None:
+        """Hide documents of the collection that the claimed job drops, and queue a delete for each that has none."""
         flat = [part for document_id in document_ids for part in (document_id, *_new_delete(claim))]
-        answer = self._call("delete_documents", claim.job.id, claim.token, *flat)
-        if isinstance(answer, str):
-            raise ClaimLost(ClaimState(answer))
-        return int(answer[1])
+        self._effect("delete_documents", claim, *flat)
 
     def document_ids(self, tenant: str, collection: str) -> list[str]:
         """Ids of all documents of a collection."""

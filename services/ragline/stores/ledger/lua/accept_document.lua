@@ -21,13 +21,14 @@ local id = redis.call('HGET', names, a.name)
 local doc = id and doc_key(id)
 if doc and get(doc, 'sha256') == a.sha256 and get(doc, 'fingerprint') == a.fingerprint then
   local open = get(doc, 'job_id')
-  if is_open(open) and get(job_key(open), 'cancel') == '0' then
+  if is_open(open) and get(job_key(open), 'cancel') == '0' and not is_committed(job_key(open)) then
     redis.call('HSET', job_key(open), 'metadata', a.metadata)
     return remember(a, { 'same', open, id, get(job_key(open), 'generation') })
   end
   -- After a cancelled upload the document is indexed as well, but in an older version than these bytes.
   if get(doc, 'state') == 'indexed' and get(doc, 'version') == get(doc, 'accepted_version') then
-    if (get(doc, 'metadata') or '') ~= a.metadata then
+    local known = redis.call('HGET', metadata_key(a.tenant, a.collection), id) or ''
+    if known ~= a.metadata then
       redis.call('HINCRBY', col, 'generation', 1)
       redis.call('HSET', doc, 'generation', get(col, 'generation'), 'updated_at', now)
       set_metadata(a.tenant, a.collection, id, a.metadata)
@@ -45,7 +46,8 @@ end
 local refusal = crowded(a)
 if refusal then return refusal end
 if not space then
-  redis.call('HSET', col, 'tenant', a.tenant, 'name', a.collection, 'generation', 0, 'space', a.space,
+  local generation = redis.call('HGET', generations_key(a.tenant), a.collection) or 0
+  redis.call('HSET', col, 'tenant', a.tenant, 'name', a.collection, 'generation', generation, 'space', a.space,
     'physical', a.physical, 'chunks', 0, 'created_at', now)
   redis.call('SADD', P .. 'collections:' .. a.tenant, a.collection)
 end

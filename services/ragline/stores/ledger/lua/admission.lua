@@ -10,6 +10,11 @@ local function answered_before(a)
   if not known[1] then return nil end
   if known[1] ~= a.request then return { 'key_reused' } end
   local answer = cjson.decode(known[2])
+  -- Work that was forgotten before its key, or ended in a way that another try may mend, is done again.
+  local job = job_key(answer[2])
+  local state, kind = get(job, 'state'), get(job, 'kind')
+  if not state then return nil end
+  if kind ~= 'ingest' and (state == 'cancelled' or get(job, 'error_code') == 'attempts_exhausted') then return nil end
   answer[#answer + 1] = 'repeated'
   return answer
 end

@@ -23,9 +23,9 @@ local attempts = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HINCRBY', job, 'token', 1)
 if number(job, 'started_at') == 0 then redis.call('HSET', job, 'started_at', now) end
 redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker)
-leave_queue(id)
-count_drained(get(job, 'queue'), now)
 redis.call('ZADD', LEASES, now + lease_ms, id)
 if document_state ~= '' and not is_committed(job) then set_document(job, 'state', document_state) end
+leave_queue(id)
+count_drained(get(job, 'queue'), now)
 emit(id, 'progress', cjson.encode({ step = step, attempt = attempts }))
 return { 'claimed', redis.call('HGETALL', job) }

@@ -1,9 +1,9 @@
 -- Hides documents of a collection that is being dropped, and queues a delete for each: triples of document, job and message
--- after the claim. Answers how many deletes are under way.
+-- after the claim.
 local id, token = ARGV[1], ARGV[2]
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end
-local drop, started = job_key(id), 0
+local drop = job_key(id)
 for i = 3, #ARGV, 3 do
   local document, job, template = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local state = get(doc_key(document), 'state')
@@ -13,7 +13,6 @@ for i = 3, #ARGV, 3 do
       'message', '', 'collection', get(drop, 'collection'), 'document_id', document, 'params', '{}',
       'traceparent', get(drop, 'traceparent'), 'request_id', get(drop, 'request_id') })
     dispatch(job, get(drop, 'queue'), template)
-    started = started + 1
   elseif state == 'deleting' and not is_open(get(doc_key(document), 'job_id')) then
     -- Its delete failed; the drop tries again.
     redis.call('HSET', doc_key(document), 'state', 'failed')
@@ -21,4 +20,4 @@ for i = 3, #ARGV, 3 do
     redis.call('ZREM', documents_key(get(drop, 'tenant'), get(drop, 'collection')), document)
   end
 end
-return { 'ok', started }
+return 'ok'

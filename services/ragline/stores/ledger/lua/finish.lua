@@ -14,6 +14,7 @@ if get(job, 'kind') == 'delete' then
   redis.call('PEXPIRE', doc, RETENTION_MS)
 end
 if get(job, 'kind') == 'drop' then
+  redis.call('HSET', generations_key(tenant), collection, get(collection_key(tenant, collection), 'generation'))
   redis.call('DEL', collection_key(tenant, collection), documents_key(tenant, collection), names_key(tenant, collection),
     metadata_key(tenant, collection), pending_key(tenant, collection))
 end

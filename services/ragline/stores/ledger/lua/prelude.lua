@@ -9,6 +9,8 @@ local function documents_key(tenant, name) return collection_key(tenant, name) .
 local function names_key(tenant, name) return collection_key(tenant, name) .. ':names' end
 local function metadata_key(tenant, name) return collection_key(tenant, name) .. ':metadata' end
 local function pending_key(tenant, name) return collection_key(tenant, name) .. ':pending' end
+-- The last generation of collections that are gone: one of the same name goes on from there, so that none comes twice.
+local function generations_key(tenant) return P .. 'generations:' .. tenant end
 local function fence_key(id) return doc_key(id) .. ':writer' end
 local function queued_key(queue, tenant) return P .. 'queued:' .. queue .. (tenant and ':' .. tenant or '') end
 local function held_key(queue, tenant) return P .. 'held:' .. queue .. (tenant and ':' .. tenant or '') end
@@ -36,6 +38,15 @@ local function set_document(job, ...)
   end
 end
 
+local function is_final(state)
+  return state == 'succeeded' or state == 'failed' or state == 'cancelled'
+end
+
+local function is_open(id)
+  local state = get(job_key(id), 'state')
+  return state and not is_final(state)
+end
+
 -- Puts one message on a queue. Sequence numbers order the messages of a queue, so that a vanished one can be told
 -- from one that still waits.
 local function push(id, queue, tenant)
@@ -49,7 +60,7 @@ end
 -- Gives a tenant's held jobs the places on the queue that have become free.
 local function release(queue, tenant)
   local held = held_key(queue, tenant)
-  for _ = redis.call('ZCARD', queued_key(queue, tenant)) + 1, TENANT_SHARE do
+  while redis.call('ZCARD', queued_key(queue, tenant)) < TENANT_SHARE do
     local id = redis.call('ZRANGE', held, 0, 0)[1]
     if not id then
       redis.call('SREM', held_tenants_key(queue), tenant)
@@ -57,7 +68,8 @@ local function release(queue, tenant)
     end
     redis.call('ZREM', held, id)
     redis.call('ZREM', held_key(queue), id)
-    push(id, queue, tenant)
+    -- Ended by the release before this one, which knows of no held jobs, or gone with a backup: nothing to put there.
+    if is_open(id) then push(id, queue, tenant) end
   end
 end
 
@@ -71,6 +83,8 @@ local function dispatch(id, queue, template)
   redis.call('ZREM', DELAYED, id)
   local own = queued_key(queue, tenant)
   if redis.call('ZCARD', own) < TENANT_SHARE or redis.call('ZSCORE', own, id) then return push(id, queue, tenant) end
+  -- It may stand there since a release that held nothing, its message lost.
+  redis.call('ZREM', queued_key(queue), id)
   local place = redis.call('INCR', P .. 'place:' .. queue)
   redis.call('ZADD', held_key(queue, tenant), place, id)
   redis.call('ZADD', held_key(queue), place, id)
@@ -85,15 +99,6 @@ local function leave_queue(id)
   redis.call('ZREM', held_key(queue, tenant), id)
   redis.call('ZREM', queued_key(queue), id)
   if redis.call('ZREM', queued_key(queue, tenant), id) == 1 then release(queue, tenant) end
-end
-
-local function is_final(state)
-  return state == 'succeeded' or state == 'failed' or state == 'cancelled'
-end
-
-local function is_open(id)
-  local state = get(job_key(id), 'state')
-  return state and not is_final(state)
 end
 
 -- Whether an upload's version is the visible one: nothing that happens to its job later takes that back.
@@ -130,9 +135,18 @@ local function litter(job)
   if get(job, 'kind') == 'ingest' and doc ~= '' then redis.call('SADD', LITTERED, doc) end
 end
 
+-- A collection whose deletion ended half-way is there again, with the documents it still has.
+local function undo_drop(job)
+  if get(job, 'kind') ~= 'drop' then return end
+  local tenant, name = get(job, 'tenant'), get(job, 'collection')
+  redis.call('HDEL', collection_key(tenant, name), 'drop_job')
+  redis.call('SADD', P .. 'collections:' .. tenant, name)
+end
+
 local function fail(id, code, detail)
   local job = job_key(id)
   litter(job)
+  undo_drop(job)
   set_error(id, code, detail)
   set_document(job, 'state', is_committed(job) and 'indexed' or 'failed', 'error_code', code, 'error_detail', detail)
   emit(id, 'error', cjson.encode({ code = code, detail = detail }))

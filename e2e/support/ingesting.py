@@ -16,14 +16,16 @@ _LONG_PAGES = 400
 _UPLOADS_AT_ONCE = 4
 
 
-def being_indexed(release: Release, api: Api, collection: str) -> Submission:
-    """A long document in the middle of its step on the queue `vectorstore`."""
+def being_indexed(release: Release, api: Api, collection: str, *, chunks: int = 1) -> Submission:
+    """A long document in its step on the queue `vectorstore`, with that many chunks stored at least."""
     submission = api.put(collection, "long.pdf", pdfs.long_text_pdf(_LONG_PAGES, seed=1))
 
     def in_the_middle() -> bool:
         job = api.job(submission.job_id)
         assert job["finished_at"] is None, job
-        return bool(job["step"] == "index" and job["worker"] and 0 < job["progress"]["done"] < job["progress"]["total"])
+        progress = job["progress"]
+        # The total is 0 while nobody knows it.
+        return bool(job["step"] == "index" and job["worker"] and chunks <= progress["done"] < max(1, progress["total"]))
 
     release.kubectl.wait(in_the_middle, timeout_seconds=120)
     return submission

@@ -81,6 +81,10 @@ class Release:
         """Put what the release runs onto the cluster, where that is a kind cluster."""
         load_images(self.kubectl.context, self.helm.images())
 
+    def in_api(self, *command: str) -> str:
+        """What a command printed that runs in one of the API's pods."""
+        return self.kubectl("exec", f"deployment/{self.name}-api", "--", *command)
+
     def is_ready(self) -> bool:
         """Whether each workload has the pods it wants, ready."""
         workloads = self.kubectl.items("deployments,statefulsets")

@@ -35,7 +35,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"chroma": {"external": {"url": "http://x"}}}, "chroma.external.url"),
     ({"objectStore": {"enabled": False}}, "objectStore.external.url"),
     ({"objectStore": {"external": {"url": "s3://x"}}}, "objectStore.external.url"),
-    ({"auth": {"enabled": True}}, "auth.existingSecret"),
+    ({"promptTemplate": "{no_evidence} {fence}", "promptConfigMap": "ours"}, "promptTemplate or promptConfigMap"),
+    ({"promptTemplate": "Be brief. {fence}"}, "promptTemplate must hold {no_evidence}"),
+    ({"promptTemplate": "Be brief. {no_evidence}"}, "promptTemplate must hold {fence}"),
     ({"auth": {"apiKeys": ["a-key-of-sixteen-characters"]}}, "auth.enabled=true"),
     *(
         (nested(f"{value}.existingSecret", f"ragline-{part}"), f"{value}.existingSecret must not be ragline-{part}")
@@ -86,6 +88,7 @@ def test_what_the_cluster_lacks_is_said(values: dict[str, Any], named: str) -> N
 @pytest.mark.parametrize(
     "values",
     [
+        {"auth": {"enabled": True}},
         {"auth": {"enabled": True, "existingSecret": "ours"}},
         {"config": {"embedder": "openai"}, "openai": {"existingSecret": "ours"}},
         {"config": {"embeddingModelDir": "/models/x", "embeddingModel": "x"}},

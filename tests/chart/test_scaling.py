@@ -7,7 +7,7 @@ import pytest
 
 from ragline.common.constants import STEP_BUDGET
 from ragline.common.queues import CANVAS_TASKS, ROUTES, Queue
-from ragline.stores.ledger.keys import unacked_key
+from ragline.stores.ledger.keys import held_key, unacked_key
 from tests.chart.variants import every_variant, variant
 from tests.support.chart import CHART, COMPONENT, Object, by_kind, find, nested, pod_specs, render
 
@@ -56,12 +56,12 @@ def test_the_chart_knows_what_is_routed() -> None:
 
 
 @pytest.mark.parametrize("queue", QUEUES)
-def test_keda_counts_what_waits_and_what_runs(queue: Queue) -> None:
+def test_keda_counts_what_waits_what_is_held_and_what_runs(queue: Queue) -> None:
     spec = find(render(), "ScaledObject", f"ragline-worker-{queue}")["spec"]
     lists = {trigger["name"]: trigger["metadata"]["listName"] for trigger in spec["triggers"]}
-    assert lists == {"queued": queue, "inflight": unacked_key(queue)}
+    assert lists == {"queued": queue, "held": held_key(queue), "inflight": unacked_key(queue)}
     modifiers = spec["advanced"]["scalingModifiers"]
-    assert modifiers["formula"].replace(" ", "") in ("queued+inflight", "inflight+queued")
+    assert sorted(modifiers["formula"].split(" + ")) == sorted(lists)
     assert modifiers["activationTarget"] == "0"
     assert spec["scaleTargetRef"]["name"] == f"ragline-worker-{queue}"
     assert {trigger["type"] for trigger in spec["triggers"]} == {"redis"}

@@ -133,6 +133,8 @@ TRACES = {
     for port in (4317, 4318)
 }
 
+KEYS = {"auth": {"enabled": True}}
+
 FIFTH = {"worker": {"queues": {"reports": {"maxReplicas": 2}}}}
 
 
@@ -142,6 +144,8 @@ FIFTH = {"worker": {"queues": {"reports": {"maxReplicas": 2}}}}
         ({}, STORES | {"flower -> redis:6379"}),
         ({"flower": {"enabled": False}}, STORES),
         (OUTSIDE, {"test -> api:8000"}),
+        (KEYS, STORES | {"flower -> redis:6379", "test -> redis:6379"}),
+        ({"auth": {"enabled": True, "existingSecret": "ours"}}, STORES | {"flower -> redis:6379"}),
         ({"jaeger": {"enabled": True}}, STORES | {"flower -> redis:6379"} | TRACES),
         (
             FIFTH,
@@ -150,7 +154,7 @@ FIFTH = {"worker": {"queues": {"reports": {"maxReplicas": 2}}}}
             | {f"worker-reports -> {to}" for to in ("redis:6379", "object-store:7070", "chroma:8000")},
         ),
     ],
-    ids=["default", "without-flower", "outside", "jaeger", "fifth-queue"],
+    ids=["default", "without-flower", "outside", "keys-in-redis", "plain-keys", "jaeger", "fifth-queue"],
 )
 def test_parts_reach_what_they_need_and_nothing_else(values: dict[str, Any], expected: set[str]) -> None:
     assert _connections(render(values)) == expected
@@ -204,6 +208,9 @@ def test_only_those_who_need_the_outside_reach_it() -> None:
     # Flower talks to Redis only, on Redis's port.
     assert [rule["ports"] for rule in _outward(outside, "flower")] == [[{"port": 6390}]]
     assert len(_outward(outside, "api")) == 3
+    # The test makes a key where it is given none.
+    assert _outward(outside, "test") == []
+    assert [rule["ports"] for rule in _outward(render(merged(OUTSIDE, KEYS)), "test")] == [[{"port": 6390}]]
 
 
 def test_only_those_who_are_named_reach_the_parts_from_outside() -> None:

@@ -66,7 +66,7 @@ def test_without_sentinels_nothing_speaks_of_them() -> None:
 def test_keda_asks_the_sentinels() -> None:
     objects = render(WATCHED)
     triggers = [trigger for scaled in by_kind(objects, "ScaledObject") for trigger in scaled["spec"]["triggers"]]
-    assert len(triggers) == 8
+    assert len(triggers) == 12
     for trigger in triggers:
         assert trigger["type"] == "redis-sentinel"
         metadata = {name: value for name, value in trigger["metadata"].items() if not name.startswith("list")}

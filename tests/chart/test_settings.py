@@ -21,7 +21,6 @@ LEFT_ALONE = {
     "api_host": "the image listens on all addresses",
     "api_port": "the image listens on the port that the Service names",
     "cache_dir": "the image holds the model's graph ready to use",
-    "prompt_template": "mounted by who wants another prompt: worker.defaults.extraVolumes and extraEnv",
 }
 
 # Names that are not settings of ours, and who reads them.

@@ -31,6 +31,7 @@ ON = {"enabled": True}
 EVERYTHING: dict[str, Any] = {
     "auth": {"enabled": True, "apiKeys": ["0123456789abcdef"]},
     "openai": {"apiKey": "key"},
+    "promptTemplate": "Be brief. {no_evidence} {fence}",
     "redis": {"password": "given"},
     "flower": {"password": "given"},
     "jaeger": {"enabled": True, "persistence": ON},
@@ -83,6 +84,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "serviceAccount": {"create": False},
         "api": {"autoscaling": {"enabled": False}},
     },
+    "keys-in-redis": {"auth": ON},
+    "keys-in-redis-outside": merged(OUTSIDE, {"auth": ON}),
     "fifth-queue": {"worker": {"queues": {"reports": {"maxReplicas": 2}}}},
     **_PROVIDERS,
 }

@@ -78,8 +78,13 @@ default document vectorstore rag
 {{- end -}}
 
 {{- define "ragline.checkSettings" -}}
-{{- if and .Values.auth.enabled (not .Values.auth.apiKeys) (not .Values.auth.existingSecret) -}}
-{{- fail "auth.enabled=true needs auth.existingSecret or auth.apiKeys." -}}
+{{- if and .Values.promptTemplate .Values.promptConfigMap -}}
+{{- fail "Set promptTemplate or promptConfigMap, not both." -}}
+{{- end -}}
+{{- range list "{no_evidence}" "{fence}" -}}
+{{- if and $.Values.promptTemplate (not (contains . $.Values.promptTemplate)) -}}
+{{- fail (printf "promptTemplate must hold %s: docs/prompts.md tells what it stands for." .) -}}
+{{- end -}}
 {{- end -}}
 {{- if and (eq .Values.config.embedder "openai") (not (include "ragline.usesOpenai" .)) -}}
 {{- fail "config.embedder=openai needs openai.existingSecret or openai.apiKey." -}}

@@ -90,6 +90,15 @@ labels:
 {{- .Values.auth.existingSecret | default (printf "%s-auth" (include "ragline.fullname" .)) -}}
 {{- end -}}
 
+{{/* Name of the ConfigMap with the system prompt; empty for the built-in one. */}}
+{{- define "ragline.promptConfigMap" -}}
+{{- if .Values.promptTemplate -}}
+{{- printf "%s-prompt" (include "ragline.fullname" .) -}}
+{{- else -}}
+{{- .Values.promptConfigMap -}}
+{{- end -}}
+{{- end -}}
+
 {{/* A password that is made once and then kept. Takes a dict: root, secret, key, value. Tools that render without the
      cluster cannot look it up; they need an existing Secret. */}}
 {{- define "ragline.keptPassword" -}}

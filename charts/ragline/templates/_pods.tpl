@@ -99,6 +99,16 @@ checksum/config: {{ include "ragline.checksum" (dict "root" . "path" "/common/co
 checksum/secrets: {{ $given | toJson | sha256sum }}
 {{- end -}}
 
+{{/* Whether there are API keys besides those that Redis holds. */}}
+{{- define "ragline.hasPlainKeys" -}}
+{{- if and .Values.auth.enabled (or .Values.auth.apiKeys .Values.auth.existingSecret) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether the chart's test has to make itself a key, and so to reach Redis. */}}
+{{- define "ragline.testMakesKey" -}}
+{{- if and .Values.auth.enabled (not (include "ragline.hasPlainKeys" .)) -}}true{{- end -}}
+{{- end -}}
+
 {{- define "ragline.usesOpenai" -}}
 {{- if or .Values.openai.apiKey .Values.openai.existingSecret -}}true{{- end -}}
 {{- end -}}

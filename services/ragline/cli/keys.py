@@ -30,6 +30,9 @@ app = typer.Typer(
 )
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_PIPE_COLUMNS = 200
+"""Width of the table where there is no terminal, as in `kubectl exec`: an id that is cut is of no use."""
+
 _STYLES = {"active": "green", "expired": "yellow", "revoked": "red"}
 
 
@@ -79,7 +82,10 @@ def list_keys(*, as_json: _AsJson = False) -> None:
     if as_json:
         print_json([_fields(key) for key in found])
     else:
-        Console().print(_table(found))
+        console = Console()
+        if not console.is_terminal:
+            console.width = max(console.width, _PIPE_COLUMNS)
+        console.print(_table(found))
 
 
 @app.command()

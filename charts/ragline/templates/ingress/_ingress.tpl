@@ -3,7 +3,7 @@
 {{/* The questions as one regular expression, anchored by the slash and the dollar: one path is one bucket, where
      several paths would each count alone. */}}
 {{- define "ragline.ragPath" -}}
-/(rag/query(/sync)?|v1/chat/completions|v1/collections/[^/]+/queries)$
+/(rag/query(/sync)?|v1/(chat/completions|embeddings|collections/[^/]+/queries))$
 {{- end -}}
 
 {{/* Response headers for browsers, as JSON. A Content-Security-Policy would break /docs. */}}
@@ -27,7 +27,7 @@
 {{- $all := dict "path" "/" "pathType" "Prefix" -}}
 {{- $pattern := dict "path" (include "ragline.ragPath" .) "pathType" "ImplementationSpecific" -}}
 {{- $exact := list -}}
-{{- range list "/rag/query" "/rag/query/sync" "/v1/chat/completions" -}}
+{{- range list "/rag/query" "/rag/query/sync" "/v1/chat/completions" "/v1/embeddings" -}}
 {{- $exact = append $exact (dict "path" . "pathType" "Exact") -}}
 {{- end -}}
 {{- $general := dict "name" "general" "paths" (list $all) "perMinute" $limit.generalPerMinute -}}

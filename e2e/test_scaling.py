@@ -7,7 +7,7 @@ import pytest
 
 from e2e.support.api import Api
 from e2e.support.figures import Figures
-from e2e.support.ingesting import all_indexed, being_indexed, upload_notes
+from e2e.support.ingesting import all_indexed, upload_long, upload_notes
 from e2e.support.release import Release
 from ragline.common.queues import Queue
 from tests.support import pdfs
@@ -65,8 +65,9 @@ def test_c_a_busy_queue_with_an_empty_list(
     release.wait_asleep(Queue.VECTORSTORE)
     changes = [("/spec/cooldownPeriod", _COOLDOWN_SECONDS), ("/spec/advanced/scalingModifiers/formula", formula)]
     with release.scaling(Queue.VECTORSTORE, changes):
-        # From the claim on: a slow machine may have lost the worker before the first chunk.
-        submission = being_indexed(release, api, collection, chunks=0)
+        submission = upload_long(api, collection)
+        # From the moment it is taken: on a slow machine the worker may be gone before the first chunk.
+        wait_until(lambda: api.queue(Queue.VECTORSTORE)["in_flight"] > 0, timeout_seconds=120, interval_seconds=0.1)
         started = time.monotonic()
         samples = _watched(release, api)
         figure("watched, or until KEDA took the worker away", time.monotonic() - started)

@@ -8,7 +8,7 @@ from e2e.support.release import Release
 from ragline.cli.replies import Submission
 from tests.support import pdfs
 
-__all__ = ["all_indexed", "being_indexed", "check_exactly_once", "indexed", "upload_notes"]
+__all__ = ["all_indexed", "being_indexed", "check_exactly_once", "indexed", "upload_long", "upload_notes"]
 
 _LONG_PAGES = 400
 """About 1,350 chunks: half a minute of embedding and more on two cores, and so more than one step's budget."""
@@ -16,19 +16,22 @@ _LONG_PAGES = 400
 _UPLOADS_AT_ONCE = 4
 
 
-def being_indexed(release: Release, api: Api, collection: str, *, chunks: int = 1) -> Submission:
-    """A long document in its step on the queue `vectorstore`, with that many chunks stored at least."""
-    submission = api.put(collection, "long.pdf", pdfs.long_text_pdf(_LONG_PAGES, seed=1))
+def being_indexed(release: Release, api: Api, collection: str) -> Submission:
+    """A long document in the middle of its step on the queue `vectorstore`."""
+    submission = upload_long(api, collection)
 
     def in_the_middle() -> bool:
         job = api.job(submission.job_id)
         assert job["finished_at"] is None, job
-        progress = job["progress"]
-        # The total is 0 while nobody knows it.
-        return bool(job["step"] == "index" and job["worker"] and chunks <= progress["done"] < max(1, progress["total"]))
+        return bool(job["step"] == "index" and job["worker"] and 0 < job["progress"]["done"] < job["progress"]["total"])
 
     release.kubectl.wait(in_the_middle, timeout_seconds=120)
     return submission
+
+
+def upload_long(api: Api, collection: str) -> Submission:
+    """Upload a document that keeps a worker of `vectorstore` busy for longer than a step's budget."""
+    return api.put(collection, "long.pdf", pdfs.long_text_pdf(_LONG_PAGES, seed=1))
 
 
 def upload_notes(api: Api, collection: str, count: int) -> list[Submission]:

@@ -96,7 +96,7 @@ def _watched(release: Release, api: Api) -> list[_Sample]:
     return samples
 
 
-def test_l_a_tenants_held_work_counts(release: Release, api: Api, figure: Figures, collection: str) -> None:
+def test_o_a_tenants_held_work_counts(release: Release, api: Api, figure: Figures, collection: str) -> None:
     release.pause(Queue.DOCUMENT, 0)
     with release.scaling(Queue.DOCUMENT, [("/spec/advanced/scalingModifiers/target", str(_PER_WORKER))]):
         try:

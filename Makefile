@@ -34,7 +34,7 @@ timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$((
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
 	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs \
-	oasdiff lint-openapi openapi e2e format \
+	oasdiff lint-openapi openapi e2e bench format \
 	images keys update-deps clean
 
 help: ## List the commands
@@ -135,6 +135,9 @@ images: ## Build the images of the API and the workers (BASE_IMAGE, REGISTRY, TA
 
 e2e: $(DEV) ## Run the end-to-end tests on a cluster (KUBE_CONTEXT, ROWS="test_a_ or test_b_", E2E_RESULTS=1)
 	$(call timed,end-to-end tests,DOCKER=$(DOCKER) $(BIN)/python -m pytest e2e -s -p no:randomly $(if $(ROWS),-k "$(ROWS)"))
+
+bench: $(DEV) ## Measure speed against peers and targets, on an idle machine (ONLY="submit poll", QUICK=1, WRITE=1)
+	$(call timed,benchmarks,$(BIN)/python -m benchmarks $(ONLY) $(if $(QUICK),--quick) $(if $(WRITE),--write))
 
 keys: ## Print fresh random keys for API_KEYS (`ragline keys create` makes keys with a tenant, scopes and an end)
 	@$(PYTHON) -c 'import secrets; print("API_KEYS=" + ",".join(secrets.token_urlsafe(32) for _ in range(2)))'

@@ -26,7 +26,7 @@ _PAGES = [
 def first_event(this: Run) -> Report:
     """Run it."""
     model_env = {"FIRST_TOKEN_SECONDS": str(_FIRST_TOKEN_SECONDS), "TOKEN_SECONDS": str(_TOKEN_SECONDS)}
-    with app_server("benchmarks.support.model:create_model", this.folder / "model.log", model_env) as model:
+    with app_server("benchmarks.support.model:create_model", this.folder / "model.log", model_env) as (model, _):
         provider = {"OPENAI_API_KEY": "stub", "OPENAI_BASE_URL": f"http://127.0.0.1:{model}/v1"}
         with service(this.folder, provider) as running:
             assert running.ended(running.upload("benchmark", "contract.pdf", text_pdf(_PAGES))) == "succeeded"

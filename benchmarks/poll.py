@@ -14,7 +14,7 @@ from benchmarks.support.load import Connection, Load, closed_loop, request_bytes
 from benchmarks.support.parts import Service, api, make_key, valkey_server
 from benchmarks.support.report import Report, Run, main
 
-_ROUNDS = 5
+_ROUNDS = 3
 _SECONDS = 2.0
 _POLLS = 500
 _GUARDED = {"ENABLE_AUTH": "true", "RATE_LIMIT_GENERAL_PER_MINUTE": "1000000"}

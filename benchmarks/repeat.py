@@ -69,7 +69,7 @@ def repeat(this: Run) -> Report:
     """Run it."""
     report = Report("answers", "first, ms", "again, ms", "times faster")
     model_env = {"FIRST_TOKEN_SECONDS": str(_FIRST_TOKEN_SECONDS), "TOKEN_SECONDS": str(_TOKEN_SECONDS)}
-    with app_server("benchmarks.support.model:create_model", this.folder / "model.log", model_env) as model:
+    with app_server("benchmarks.support.model:create_model", this.folder / "model.log", model_env) as (model, _):
         provider = {"OPENAI_API_KEY": "stub", "OPENAI_BASE_URL": f"http://127.0.0.1:{model}/v1"}
         for name, settings in (("of a model", provider), ("from the text", {})):
             with service(this.folder / name.replace(" ", "-"), settings) as running:

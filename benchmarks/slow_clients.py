@@ -14,8 +14,8 @@ from benchmarks.support.parts import Service, api, valkey_server
 from benchmarks.support.report import Report, Run, main
 
 _SLOW = 200
-_ROUNDS = 7
-_SECONDS = 6.0
+_ROUNDS = 5
+_SECONDS = 5.0
 _REQUESTS_PER_SECOND = 100
 _BYTE_EVERY_SECONDS = 0.5
 _HEAD = b"GET /v1/collections HTTP/1.1\r\nHost: benchmark\r\n"

@@ -1,5 +1,6 @@
 """The parts that are measured, each a process of its own: the API as a container runs it, and its peers."""
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from ragline.stores.ledger.keys import workers_key
 from tests.support.servers import Process, chroma_server, free_port, python, valkey_server
 from tests.support.waiting import wait_until
 
-__all__ = ["Service", "api", "app_server", "make_key", "memory_bytes", "service", "valkey_server"]
+__all__ = ["Service", "api", "app_server", "cpu_seconds", "make_key", "memory_bytes", "service", "valkey_server"]
 
 _PLENTY = str(10**7)
 """For bounds that a benchmark must not run into."""
@@ -77,8 +78,8 @@ def api(
 
 
 @contextmanager
-def app_server(app: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[int]:
-    """An ASGI app factory on uvicorn with the API's loop and parser; its port. It must answer ``/healthz``."""
+def app_server(app: str, log: Path, env: Mapping[str, str] | None = None) -> Iterator[tuple[int, Process]]:
+    """An ASGI app factory on uvicorn with the API's loop and parser; port and process. It must answer ``/healthz``."""
     port = free_port()
     options = (
         "--port",
@@ -96,7 +97,16 @@ def app_server(app: str, log: Path, env: Mapping[str, str] | None = None) -> Ite
         exits.callback(process.stop)
         client = exits.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30))
         process.wait_ready(lambda: _answers(client, "/healthz"))
-        yield port
+        yield port, process
+
+
+def cpu_seconds(process: Process) -> float:
+    """CPU time that a process and its children have used."""
+    total = 0
+    for each in _with_children(process):
+        fields = Path(f"/proc/{each}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def make_key(redis_url: str, tenant: str, **limits: int) -> str:
@@ -108,10 +118,8 @@ def make_key(redis_url: str, tenant: str, **limits: int) -> str:
 
 def memory_bytes(process: Process, field: str = "VmRSS") -> int:
     """Memory of a process and its children; `VmHWM` for the most they ever had."""
-    pid = process.popen.pid
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     total = 0
-    for each in (str(pid), *children):
+    for each in _with_children(process):
         status = Path(f"/proc/{each}/status").read_text(encoding="utf-8")
         total += next(int(line.split()[1]) for line in status.splitlines() if line.startswith(f"{field}:")) * 1024
     return total
@@ -148,6 +156,11 @@ def _answers(client: httpx2.Client, path: str) -> bool:
         return client.get(path).is_success
     except httpx2.HTTPError:
         return False
+
+
+def _with_children(process: Process) -> list[str]:
+    pid = process.popen.pid
+    return [str(pid), *Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()]
 
 
 def _has_workers(running: Service) -> bool:

@@ -4,6 +4,7 @@ import argparse
 import os
 import platform
 import re
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ _HEAD = """\
 `make bench WRITE=1` writes this page; a benchmark that was not run again keeps its section. Every target is a ratio or
 a difference within one run, from rounds that take turns: figures of two runs, or of two machines, cannot be compared.
 The loads are the machine's load averages (one minute) before and after; where they are above the number of its cores,
-others were at work too.
+others were at work too, and a benchmark that began so says it.
 """
 
 
@@ -99,12 +100,16 @@ def main(benchmark: Callable[[Run], Report], *, title: str) -> None:
     )
     parser.add_argument("--write", action="store_true", help="put the outcome into RESULTS.md")
     chosen = parser.parse_args()
+    # So that the parts are stopped as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     load = os.getloadavg()[0]
+    # What runs here adds to the load afterwards, so only the one before tells of others.
+    busy = " **Others used the cores: these figures say little.**" if load > (os.cpu_count() or 1) else ""
     with tempfile.TemporaryDirectory(prefix="ragline-bench-") as folder:
         report = benchmark(Run(quick=chosen.quick, folder=Path(folder)))
     machine = f"{os.cpu_count()} cores, {platform.system()}, Python {platform.python_version()}"
     loads = f"load {load:.1f} before, {os.getloadavg()[0]:.1f} after"
-    section = f"## {name}: {title}\n\n{datetime.now(tz=UTC).date()}, {machine}, {loads}.\n\n{report.text()}"
+    section = f"## {name}: {title}\n\n{datetime.now(tz=UTC).date()}, {machine}, {loads}.{busy}\n\n{report.text()}"
     print(section)
     if chosen.write:
         _keep(name, section)

@@ -172,7 +172,8 @@ def _refusals(scene: Scene) -> None:
         {"question": QUESTION, "colour": HISTORY},
     ]
     assert {post("/v1/collections/zoo/queries", json=body).status_code for body in wrong} == {422}
-    assert post("/v1/collections/zoo/queries", content=f'{{"question": "{QUESTION}').status_code == 422
+    broken: dict[str, Any] = {"content": f'{{"question": "{QUESTION}', "headers": {"Content-Type": "application/json"}}
+    assert post("/v1/collections/zoo/queries", **broken).status_code == 422
     assert post("/v1/collections/zoo/documents", files={"file": ("a.pdf", BROKEN.encode())}).status_code == 415
     files: Any = {"metadata": (None, f'{{"kind": "{METADATA}"'), "file": ("a.pdf", b"%PDF-1.7")}
     assert post("/v1/collections/zoo/documents", files=files).status_code == 422

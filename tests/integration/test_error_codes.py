@@ -15,6 +15,7 @@ from typing import Any
 import httpx2
 import pytest
 import redis
+from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from ragline.api import main
@@ -43,6 +44,7 @@ Outcome = httpx2.Response | Mapping[str, Any]
 class Service:
     """An API in this process, and the ledger as a worker sees it."""
 
+    app: FastAPI
     api: TestClient
     ledger: WorkLedger
     redis: Any
@@ -105,7 +107,7 @@ def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service
             raise RuntimeError
 
         api = exits.enter_context(TestClient(app, headers={"X-API-Key": KEY}, raise_server_exceptions=False))
-        yield Service(api=api, ledger=WorkLedger(client), redis=client, valkey=valkey)
+        yield Service(app=app, api=api, ledger=WorkLedger(client), redis=client, valkey=valkey)
 
 
 def _ended_by(kind: type[RagError]) -> Callable[[Service], Outcome]:
@@ -169,9 +171,11 @@ def _forbidden(service: Service) -> Outcome:
 
 
 def _generation_not_reached(service: Service) -> Outcome:
-    service.upload()
+    generation = service.upload().json()["generation"]
+    # No worker will ever index it; nobody needs to wait half a minute to learn that.
+    service.app.state.context.questions._wait_seconds = 0
     return service.api.post(
-        "/v1/collections/papers/queries", json={"question": "What is it?", "min_generation": 1_000_000}
+        "/v1/collections/papers/queries", json={"question": "What is it?", "min_generation": generation}
     )
 
 

@@ -61,7 +61,8 @@ def create_app(config: ApiConfig | None = None) -> FastAPI:
     )
     install_problem_handlers(app)
     _add_middleware(app, settings)
-    for module in (tasks, rag, collections, documents, jobs, openai, health):
+    # In the order in which addresses are compared with a request's: the busy ones first.
+    for module in (collections, documents, jobs, openai, tasks, rag, health):
         app.include_router(module.router)
     return app
 

@@ -222,13 +222,13 @@ def _searched(scope: str, documents: DocumentChoice) -> dict[str, Any]:
 
 
 def _hits(rows: Any) -> list[VectorHit]:  # noqa: ANN401 - a typed dictionary of the library with optional parts
-    """Without entries that were removed while the server answered: of those it may have no more than an id."""
+    """Without entries that were removed while the server answered: of those it has an id and no more."""
     return [
         VectorHit(id=entry_id, document_id=str(metadata["document_id"]), text=text, score=_score(distance))
         for entry_id, metadata, text, distance in zip(
             rows["ids"][0], rows["metadatas"][0], rows["documents"][0], rows["distances"][0], strict=True
         )
-        if metadata is not None and text is not None
+        if (metadata, text) != (None, None)
     ]
 
 

@@ -102,7 +102,7 @@ def test_what_two_readers_could_read_differently_is_refused(api: ApiAlone, reque
             b"GET /healthz HTTP/1.1\r\nContent-Length: %d\r\n" % len(SMUGGLED) + HOST + b"\r\n" + SMUGGLED,
             [b"200", b"404"],
         ),
-        (CHUNKED + b"\r\n5;name=value\r\nhello\r\n0\r\n\r\n", [b"422", b"404"]),
+        (CHUNKED + b"\r\n5;name=value\r\nhello\r\n0\r\n\r\n", [b"415", b"404"]),
         (b"GET http://other/healthz HTTP/1.1\r\n" + HOST + b"\r\n", [b"200", b"404"]),
         (POST + b"Content_Length: 5\r\n\r\n", [b"422", b"404"]),
         # Section 6.1: the framing is faulty, so that nothing after it is read.

@@ -90,7 +90,7 @@ class LedgerModel:
         if document is None or document.content != content:
             return ""
         job = self.jobs[document.job]
-        return "" if job.state.final or job.cancel else job.id
+        return "" if job.state.final or job.cancel or job.committed else job.id
 
     def upload_is_unchanged(self, name: str, content: str) -> bool:
         """Whether these bytes are what answers questions already."""

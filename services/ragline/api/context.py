@@ -60,10 +60,13 @@ class ApiContext:
         self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)
         self._http = httpx2.AsyncClient(timeout=BROKER_TIMEOUT_SECONDS)
         self._sweeper: asyncio.Task[None] | None = None
+        self._closing = False
         self._missing: frozenset[str] = frozenset()
 
     async def close(self) -> None:
         """Stop the sweeper and let go of everything."""
+        # A cancellation that comes in the instant of a timeout is lost in it.
+        self._closing = True
         if self._sweeper is not None:
             self._sweeper.cancel()
             with suppress(asyncio.CancelledError):
@@ -105,7 +108,7 @@ class ApiContext:
     async def _sweep_for_ever(self) -> None:
         failures = 0
         told: dict[str, str] = {}
-        while True:
+        while not self._closing:
             await asyncio.sleep(SWEEP_INTERVAL.total_seconds())
             try:
                 await self._sweep()

@@ -7,8 +7,20 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.support.openai_stub import stub, stub_server
 from tests.support.servers import chroma_server, valkey_server
 from tests.support.stack import Stack, running_stack
+
+__all__ = [
+    "chroma_url",
+    "objects_url",
+    "pytest_collection_modifyitems",
+    "redis_client",
+    "stack",
+    "stub",
+    "stub_server",
+    "valkey_url",
+]
 
 
 @pytest.fixture(scope="session")

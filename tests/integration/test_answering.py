@@ -19,7 +19,7 @@ from ragline.common.telemetry import new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewJob
 from ragline.stores.ledger.keys import job_key, metadata_key
 from tests.support import pdfs
-from tests.support.openai_stub import OpenAIStub, Reply, openai_stub, vector_of
+from tests.support.openai_stub import OpenAIStub, Reply, vector_of
 from tests.support.stack import Stack, running_stack
 
 MODEL = "stub-embed-3"
@@ -27,19 +27,7 @@ TEMPLATE = "You are a parrot. No answer: {no_evidence}. Documents stand between 
 
 
 @pytest.fixture(scope="module")
-def running_stub() -> Iterator[OpenAIStub]:
-    with openai_stub() as running:
-        yield running
-
-
-@pytest.fixture
-def stub(running_stub: OpenAIStub) -> OpenAIStub:
-    running_stub.reset()
-    return running_stub
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, running_stub: OpenAIStub) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, stub_server: OpenAIStub) -> Iterator[Stack]:
     """A service whose models are the stub, with a template of its own and two documents."""
     folder: Path = tmp_path_factory.mktemp("answering")
     template = folder / "prompt.txt"
@@ -49,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory, running_stub: OpenAIStub) ->
         "EMBEDDING_MODEL": MODEL,
         "LLM_MODEL": "stub-chat",
         "OPENAI_API_KEY": "sk-1",
-        "OPENAI_BASE_URL": running_stub.url,
+        "OPENAI_BASE_URL": stub_server.url,
         "PROMPT_TEMPLATE": str(template),
     }
     with running_stack(folder, settings) as running:

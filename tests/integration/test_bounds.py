@@ -16,7 +16,7 @@ from ragline.common.identifiers import new_id
 from ragline.common.queues import Queue
 from tests.support import pdfs
 from tests.support.keys import client_of, made_key
-from tests.support.openai_stub import OpenAIStub, Reply, openai_stub
+from tests.support.openai_stub import OpenAIStub, Reply
 from tests.support.stack import Stack, running_stack
 from tests.support.waiting import wait_until
 
@@ -184,26 +184,14 @@ OF_ALL_REQUESTS = {
 
 
 @pytest.fixture(scope="module")
-def running_stub() -> Iterator[OpenAIStub]:
-    with openai_stub() as running:
-        yield running
-
-
-@pytest.fixture
-def stub(running_stub: OpenAIStub) -> OpenAIStub:
-    running_stub.reset()
-    return running_stub
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, running_stub: OpenAIStub) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, stub_server: OpenAIStub) -> Iterator[Stack]:
     settings = {
         **{name: str(most) for name, most in LIMITS.items()},
         "ANSWER_CACHE_SECONDS": "0",
         "API_KEYS": STATIC,
         "ENABLE_AUTH": "true",
         "OPENAI_API_KEY": "sk-1",
-        "OPENAI_BASE_URL": running_stub.url,
+        "OPENAI_BASE_URL": stub_server.url,
     }
     with running_stack(tmp_path_factory.mktemp("bounds"), settings) as running:
         assert running.ingest("otters", "otters.pdf", PDF)["status"] == "succeeded"

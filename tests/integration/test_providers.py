@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from tests.support import pdfs
-from tests.support.openai_stub import OpenAIStub, Reply, openai_stub
+from tests.support.openai_stub import OpenAIStub, Reply
 from tests.support.servers import Process, free_port, python
 from tests.support.stack import Stack, running_stack
 from tests.support.waiting import wait_until
@@ -33,19 +33,7 @@ EURO_PAGE = " ".join(["\u20ac" * 30] * 170)
 
 
 @pytest.fixture(scope="module")
-def running_stub() -> Iterator[OpenAIStub]:
-    with openai_stub() as running:
-        yield running
-
-
-@pytest.fixture
-def stub(running_stub: OpenAIStub) -> OpenAIStub:
-    running_stub.reset()
-    return running_stub
-
-
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, running_stub: OpenAIStub) -> Iterator[Stack]:
+def stack(tmp_path_factory: pytest.TempPathFactory, stub_server: OpenAIStub) -> Iterator[Stack]:
     """A service whose models are the stub."""
     settings = {
         "ANSWER_CACHE_SECONDS": "0",
@@ -54,16 +42,16 @@ def stack(tmp_path_factory: pytest.TempPathFactory, running_stub: OpenAIStub) ->
         "LLM_MODEL": "stub-chat",
         "LLM_TIMEOUT_SECONDS": str(MODEL_TIMEOUT_SECONDS),
         "OPENAI_API_KEY": KEY,
-        "OPENAI_BASE_URL": running_stub.url,
+        "OPENAI_BASE_URL": stub_server.url,
     }
     with running_stack(tmp_path_factory.mktemp("providers"), settings) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def animals(stack: Stack, running_stub: OpenAIStub) -> Stack:
+def animals(stack: Stack, stub_server: OpenAIStub) -> Stack:
     """The service with a collection of two passages: every question is given both."""
-    running_stub.reset()
+    stub_server.reset()
     job = stack.ingest("animals", "animals.pdf", pdfs.text_pdf(["Otters sleep in rafts.", "Herons stand on one leg."]))
     assert job["status"] == "succeeded", job
     return stack

@@ -32,6 +32,7 @@ __all__ = [
     "new_query",
     "open_sweep",
     "pass_half_grace",
+    "queued_key",
     "step_message",
 ]
 
@@ -116,6 +117,11 @@ def pass_half_grace(client: Client) -> None:
 def hold_grace(client: Client) -> None:
     """Let no sweep look for vanished messages, however long the test takes, until half a grace period is let pass."""
     _set_last_looks(client, 10**15)
+
+
+def queued_key(queue: Queue) -> str:
+    """Sorted set of the jobs that wait on a queue, by sequence number, as the scripts name it."""
+    return f"ragline:queued:{queue}"
 
 
 def _set_last_looks(client: Client, at_ms: int) -> None:

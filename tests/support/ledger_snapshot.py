@@ -13,10 +13,9 @@ from ragline.stores.ledger.keys import (
     documents_key,
     held_key,
     job_key,
-    queued_key,
 )
 from ragline.stores.ledger.records import document_record, job_record
-from tests.support.ledger import COLLECTION, Client, step_message
+from tests.support.ledger import COLLECTION, Client, queued_key, step_message
 from tests.support.ledger_model import LedgerModel
 
 __all__ = ["Snapshot", "check_against", "check_changes", "check_sweep", "take_snapshot"]

@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-__all__ = ["OpenAIStub", "Reply", "openai_stub", "vector_of"]
+__all__ = ["OpenAIStub", "Reply", "openai_stub", "stub", "stub_server", "vector_of"]
 
 _POLL_SECONDS = 0.005
 
@@ -172,6 +173,20 @@ def openai_stub(*, dimensions: int = 16) -> Iterator[OpenAIStub]:
         finally:
             server.should_exit = True
             thread.join()
+
+
+@pytest.fixture(scope="module")
+def stub_server() -> Iterator[OpenAIStub]:
+    """The server of one module's tests; a `conftest.py` that imports it and `stub` offers both."""
+    with openai_stub() as running:
+        yield running
+
+
+@pytest.fixture
+def stub(stub_server: OpenAIStub) -> OpenAIStub:
+    """The same, with nothing left of the test before."""
+    stub_server.reset()
+    return stub_server
 
 
 def vector_of(text: str, dimensions: int) -> npt.NDArray[np.float32]:

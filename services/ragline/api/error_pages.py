@@ -94,8 +94,8 @@ PAGES: Mapping[type[RagError], ErrorPage] = {
         operator="Nothing: the log's lines of the job's `trace_id` name the request that cancelled it.",
     ),
     Conflict: ErrorPage(
-        when="What is asked for does not fit the state of things: a deletion cannot be cancelled, and a collection "
-        "that is being deleted takes no document.",
+        when="What is asked for does not fit the state of things: a deletion cannot be cancelled, a collection that is "
+        "being deleted takes no document, and no upload leads to the generation that a question names.",
         caller="Read `detail`; wait for the job that is in the way, then send the request again.",
         operator="Nothing, unless such a job does not end: then look at the queue `vectorstore`.",
     ),

@@ -16,7 +16,7 @@ from ragline.common.metadata import Scalar, check_metadata
 __all__ = ["MAX_FIELD_BYTES", "FormFile", "UploadForm", "metadata_from"]
 
 MAX_FIELD_BYTES = 2**18
-"""Longest field that is no file: the largest metadata, 32 strings of 512 characters, fits in even if all is escaped."""
+"""Longest field that is no file: the largest metadata, 4,096 characters, fits in even if all of them are escaped."""
 
 _MAX_HEADERS = 8
 _MAX_HEADER_BYTES = 4096

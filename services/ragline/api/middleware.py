@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import structlog
@@ -111,18 +111,15 @@ class RequestContextMiddleware:
         scope.setdefault("state", {})["trace"] = trace
         started, status = time.monotonic(), 0
 
-        async def send_with_ids(message: Message) -> None:
+        def add(headers: MutableHeaders, answered: int) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                headers = MutableHeaders(scope=message)
-                headers["X-Request-ID"] = trace.request_id
-                headers["traceparent"] = trace.traceparent
-                headers.update(scope["state"].get("headers", {}))
-            await send(message)
+            status = answered
+            headers["X-Request-ID"] = trace.request_id
+            headers["traceparent"] = trace.traceparent
+            headers.update(scope["state"].get("headers", {}))
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):
-            await self._app(scope, receive, send_with_ids)
+            await self._app(scope, receive, _editing(send, add))
             _log_request(scope, status, time.monotonic() - started)
 
 
@@ -138,19 +135,16 @@ class SecurityHeadersMiddleware:
             await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_SECURITY_HEADERS)
-                if scope["path"] in _PAGES and message["status"] == HTTPStatus.OK:
-                    headers["Content-Security-Policy"] = _PAGES_POLICY
-                # Over plain HTTP browsers ignore it, and a proxy in front may speak nothing else.
-                if scope["scheme"] == "https":
-                    headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
-                headers.setdefault("Cache-Control", "no-store")
-            await send(message)
+        def add(headers: MutableHeaders, status: int) -> None:
+            headers.update(_SECURITY_HEADERS)
+            if scope["path"] in _PAGES and status == HTTPStatus.OK:
+                headers["Content-Security-Policy"] = _PAGES_POLICY
+            # Over plain HTTP browsers ignore it, and a proxy in front may speak nothing else.
+            if scope["scheme"] == "https":
+                headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
+            headers.setdefault("Cache-Control", "no-store")
 
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, receive, _editing(send, add))
 
 
 class CrossOriginMiddleware(CORSMiddleware):
@@ -259,6 +253,17 @@ async def _in_time(receive: Receive, left_seconds: float) -> Message:
     except TimeoutError as error:
         bounds = f"pauses of at most {_BODY_PAUSE_SECONDS} s and at least {_SLOWEST_BYTES_PER_SECOND} bytes a second"
         raise RequestTimeout(f"The body did not come in time: {bounds}") from error
+
+
+def _editing(send: Send, edit: Callable[[MutableHeaders, int], None]) -> Send:
+    """Sends an answer with its headers edited by somebody who is told its status."""
+
+    async def edited(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            edit(MutableHeaders(scope=message), message["status"])
+        await send(message)
+
+    return edited
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

@@ -4,8 +4,8 @@ import pytest
 
 from ragline.common.constants import TENANT_SHARE
 from ragline.common.queues import Queue
-from ragline.stores.ledger.keys import held_key, queued_key
-from tests.support.ledger import Ledger, message_ids
+from ragline.stores.ledger.keys import held_key
+from tests.support.ledger import Ledger, message_ids, queued_key
 
 
 def _uploads(ledger: Ledger, tenant: str, count: int) -> list[str]:

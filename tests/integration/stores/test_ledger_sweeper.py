@@ -7,8 +7,8 @@ import pytest
 from ragline.common.models import JobState
 from ragline.common.queues import Queue
 from ragline.stores.ledger import accepting
-from ragline.stores.ledger.keys import queued_key, unacked_key
-from tests.support.ledger import Ledger, expire_lease, message_ids, new_query, open_sweep, pass_half_grace
+from ragline.stores.ledger.keys import unacked_key
+from tests.support.ledger import Ledger, expire_lease, message_ids, new_query, open_sweep, pass_half_grace, queued_key
 
 
 def _lose_message(ledger: Ledger, queue: Queue = Queue.DOCUMENT) -> None:

@@ -1,14 +1,15 @@
 """The real local model, built once for all tests and test processes of a run, and a model server that obeys."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ragline.pipeline.embedders.local import LocalEmbedder
 from ragline.pipeline.embedders.minilm import ensure_graph
-from tests.support.openai_stub import OpenAIStub, openai_stub
+from tests.support.openai_stub import stub, stub_server
+
+__all__ = ["minilm", "minilm_dir", "stub", "stub_server"]
 
 
 @pytest.fixture(scope="session")
@@ -21,15 +22,3 @@ def minilm_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def minilm(minilm_dir: Path) -> LocalEmbedder:
     return LocalEmbedder(minilm_dir, space="local/all-MiniLM-L6-v2", threads=2)
-
-
-@pytest.fixture(scope="module")
-def stub_server() -> Iterator[OpenAIStub]:
-    with openai_stub() as running:
-        yield running
-
-
-@pytest.fixture
-def stub(stub_server: OpenAIStub) -> OpenAIStub:
-    stub_server.reset()
-    return stub_server

@@ -14,7 +14,6 @@ __all__ = [
     "littered_key",
     "metadata_key",
     "originals_key",
-    "queued_key",
     "unacked_index_key",
     "unacked_key",
     "unacked_mutex_key",
@@ -72,11 +71,6 @@ def metadata_key(tenant: str, name: str) -> str:
 def littered_key() -> str:
     """Set of documents with leftovers of uploads that did not become visible."""
     return f"{_PREFIX}littered"
-
-
-def queued_key(queue: Queue) -> str:
-    """Sorted set of the jobs that wait on a queue, by sequence number."""
-    return f"{_PREFIX}queued:{queue}"
 
 
 def held_key(queue: Queue) -> str:

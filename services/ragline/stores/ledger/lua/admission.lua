@@ -1,5 +1,4 @@
 -- Shared by the scripts that accept work: has it been accepted before, and may more of it wait?
-local DAY_MS = 86400000
 
 local function idempotency_key(a) return P .. 'idempotency:' .. a.tenant .. ':' .. a.idempotency end
 
@@ -30,11 +29,11 @@ end
 -- Seconds until one more job has left a queue, as fast as jobs left it in this minute and the one before.
 local function seconds_to_drain(queue)
   local now = now_ms()
-  local minute = math.floor(now / 60000)
+  local minute = math.floor(now / MINUTE_MS)
   local left = 0
   for back = 0, 1 do left = left + tonumber(redis.call('GET', drained_key(queue, minute - back)) or 0) end
   if left == 0 then return 60 end
-  return math.max(1, math.ceil((60 + (now % 60000) / 1000) / left))
+  return math.max(1, math.ceil((MINUTE_MS + now % MINUTE_MS) / 1000 / left))
 end
 
 local function waiting(queue, tenant)

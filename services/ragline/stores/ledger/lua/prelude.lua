@@ -1,5 +1,6 @@
 -- Shared by every script of the ledger. Key names are made here and in keys.py, nowhere else.
 local P = 'ragline:'
+local MINUTE_MS, DAY_MS = 60000, 86400000
 
 local function job_key(id) return P .. 'job:' .. id end
 local function events_key(id) return P .. 'job:' .. id .. ':events' end
@@ -190,13 +191,13 @@ end
 local function drained_key(queue, minute) return P .. 'drained:' .. queue .. ':' .. minute end
 
 local function count_drained(queue, now)
-  local key = drained_key(queue, math.floor(now / 60000))
+  local key = drained_key(queue, math.floor(now / MINUTE_MS))
   redis.call('INCR', key)
-  redis.call('PEXPIRE', key, 180000)
+  redis.call('PEXPIRE', key, 3 * MINUTE_MS)
 end
 
 -- Tokens of the chat model that a tenant used on one day (UTC).
-local function tokens_key(tenant, now) return P .. 'tokens:' .. tenant .. ':' .. math.floor(now / 86400000) end
+local function tokens_key(tenant, now) return P .. 'tokens:' .. tenant .. ':' .. math.floor(now / DAY_MS) end
 
 -- Answers that may be given again, by what was asked; and what decides an answer beside question and documents, as the
 -- worker said that started or answered last.
@@ -228,13 +229,6 @@ local function hide_document(document, by_job)
   -- After a delete that failed, the name may belong to a newer document by now.
   local names = names_key(tenant, collection)
   if redis.call('HGET', names, get(doc, 'name')) == document then redis.call('HDEL', names, get(doc, 'name')) end
-end
-
-local function spend(tenant, usage)
-  local tokens = (usage.prompt_tokens or 0) + (usage.completion_tokens or 0)
-  local key = tokens_key(tenant, now_ms())
-  redis.call('INCRBY', key, tokens)
-  redis.call('PEXPIRE', key, 2 * 86400000)
 end
 
 -- A lease ran out: its worker died, froze or was cut off. True when the job may go on.

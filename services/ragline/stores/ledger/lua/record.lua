@@ -1,4 +1,10 @@
 -- Notes how far a claimed step got and what its readers should hear: pairs of event type and data after the checkpoint.
+local function spend(tenant, usage)
+  local key = tokens_key(tenant, now_ms())
+  redis.call('INCRBY', key, (usage.prompt_tokens or 0) + (usage.completion_tokens or 0))
+  redis.call('PEXPIRE', key, 2 * DAY_MS)
+end
+
 local id, token, done, total, unit, checkpoint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from ragline.common.queues import Queue
-from tests.chart.variants import ALL_APIS, SENTINELS
+from tests.chart.variants import ALL_APIS, COLLECTOR, SENTINELS
 from tests.support.chart import CHART, KEDA, RenderError, merged, nested, render
 
 OWN_LABELS = (
@@ -35,6 +35,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"chroma": {"external": {"url": "http://x"}}}, "chroma.external.url"),
     ({"objectStore": {"enabled": False}}, "objectStore.external.url"),
     ({"objectStore": {"external": {"url": "s3://x"}}}, "objectStore.external.url"),
+    (merged(COLLECTOR, {"jaeger": {"enabled": True}}), "jaeger.enabled=true or tracing.endpoint"),
+    (nested("tracing.existingSecret", "ours"), "tracing.existingSecret needs tracing.endpoint"),
     ({"promptTemplate": "{no_evidence} {fence}", "promptConfigMap": "ours"}, "promptTemplate or promptConfigMap"),
     ({"promptTemplate": "Be brief. {fence}"}, "promptTemplate must hold {no_evidence}"),
     ({"promptTemplate": "Be brief. {no_evidence}"}, "promptTemplate must hold {fence}"),

@@ -29,6 +29,7 @@ OF_OTHERS = {
     "AWS_SECRET_ACCESS_KEY": "the object store's client",
     "AWS_ENDPOINT_URL": "the object store's client",
     "AWS_REGION": "the object store's client",
+    "OTEL_RESOURCE_ATTRIBUTES": "OpenTelemetry's SDK",
     "WEB_CONCURRENCY": "gunicorn",
 }
 
@@ -83,7 +84,7 @@ def test_defaults_of_the_chart_are_those_of_the_application() -> None:
 def test_every_setting_has_its_place() -> None:
     set_by_chart: set[str] = set()
     files: set[str] = set()
-    for objects in (variant("everything"), variant("sentinels")):
+    for objects in (variant("everything"), variant("sentinels"), variant("collector")):
         set_by_chart |= {name.lower() for environment in _environments(objects).values() for name in environment}
         files |= {name for spec in pod_specs(objects).values() for name in _secret_files(spec)}
     assert FIELDS.keys() - set_by_chart - files == LEFT_ALONE.keys()

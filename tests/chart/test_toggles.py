@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.variants import ALL_APIS, EVERYTHING, OUTSIDE
+from tests.chart.variants import ALL_APIS, COLLECTOR, EVERYTHING, OUTSIDE
 from tests.support.chart import COMPONENT, Object, by_kind, find, merged, nested, pod_specs, pod_templates, render
 
 OFF = {"enabled": False}
@@ -30,6 +30,8 @@ def _part(name: str, kind: str, *more: str) -> set[str]:
 APPEARS: list[tuple[dict[str, Any], set[str]]] = [
     ({"jaeger": ON}, _part("jaeger", "Deployment")),
     ({"jaeger": {"enabled": True, "persistence": ON}}, _part("jaeger", "Deployment", "PersistentVolumeClaim")),
+    ({"flower": {"persistence": ON}}, {"PersistentVolumeClaim/flower"}),
+    (COLLECTOR, {"NetworkPolicy/traces-outside"}),
     ({"auth": {"enabled": True, "apiKeys": ["0123456789abcdef"]}}, {"Secret/auth"}),
     ({"openai": {"apiKey": "key"}}, {"Secret/openai", "NetworkPolicy/models-outside"}),
     (
@@ -139,12 +141,12 @@ def test_nothing_but_the_test_is_a_hook(values: dict[str, Any]) -> None:
 def test_volumes_outlive_the_release() -> None:
     claims = by_kind(render(EVERYTHING, api_versions=ALL_APIS), "PersistentVolumeClaim")
     assert {claim["metadata"]["name"] for claim in claims} == {
-        f"ragline-{part}" for part in ("redis", "chroma", "object-store", "jaeger")
+        f"ragline-{part}" for part in ("redis", "chroma", "object-store", "flower", "jaeger")
     }
     assert {claim["metadata"]["annotations"]["helm.sh/resource-policy"] for claim in claims} == {"keep"}
 
 
-@pytest.mark.parametrize("part", ["redis", "chroma", "objectStore", "jaeger"])
+@pytest.mark.parametrize("part", ["redis", "chroma", "objectStore", "flower", "jaeger"])
 def test_a_claim_of_ones_own_is_mounted(part: str) -> None:
     before = merged(EVERYTHING, nested(f"{part}.persistence.existingClaim", ""))
     after = merged(EVERYTHING, nested(f"{part}.persistence.existingClaim", "ours"))
@@ -160,7 +162,7 @@ def test_a_claim_of_ones_own_is_mounted(part: str) -> None:
     assert claims == {"ours", *(f"ragline-{name}" for name in STORES if name != component)}
 
 
-STORES = ("redis", "chroma", "object-store", "jaeger")
+STORES = ("redis", "chroma", "object-store", "flower", "jaeger")
 
 
 @pytest.mark.parametrize("values", [OUTSIDE, merged(OUTSIDE, {"openai": {"apiKey": "key"}})])
@@ -175,6 +177,11 @@ def test_a_service_that_is_open_to_the_outside_has_no_list_of_clients(kind: str)
     objects = render({"api": {"service": {"type": kind}}, "networkPolicy": {"apiFrom": []}})
     policy = find(objects, "NetworkPolicy", "ragline-clients-to-api")
     assert policy["spec"]["ingress"] == [{"ports": [{"port": 8000}]}]
+
+
+def test_no_collector_anywhere_is_no_policy() -> None:
+    nowhere = {"networkPolicy": {"collector": []}}
+    assert _difference(nowhere, COLLECTOR) == (set(), {"NetworkPolicy/traces-outside"})
 
 
 def test_a_drain_does_not_wait_for_unready_pods() -> None:
@@ -209,6 +216,7 @@ APPLICATION = {"Deployment/ragline-api"} | {
         ({"redis": {"maxMemory": "700mb"}}, {"StatefulSet/ragline-redis"}),
         ({"redis": {"password": "other"}}, {*APPLICATION, "StatefulSet/ragline-redis", "Deployment/ragline-flower"}),
         ({"flower": {"password": "other"}}, {"Deployment/ragline-flower"}),
+        (COLLECTOR, APPLICATION),
         ({"api": {"replicas": 3}}, set()),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from charts.values_docs import CHART, Value, ValuesError, generated, leaves, schema, values
-from tests.chart.variants import ALL_APIS, OUTSIDE
+from tests.chart.variants import ALL_APIS, COLLECTOR, OUTSIDE
 from tests.support.chart import RenderError, merged, nested, render, render_text
 
 TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
@@ -104,6 +104,8 @@ def _of_a_wrong_type(value: Value) -> object:
         ("auth.apiKeys", ["short"]),
         ("redis.maxMemory", "800MB"),
         ("objectStore.external.url", "file:///x"),
+        ("tracing.endpoint", "collector:4318"),
+        ("tracing.sampleRatio", 1.5),
         ("nameOverride", "n" * 41),
         ("extraEnv.NUMBER", 1),
     ],
@@ -136,11 +138,14 @@ STAGES: dict[str, dict[str, Any]] = {
     "chroma.external": OUTSIDE,
     "objectStore.external": OUTSIDE,
     "redis.external": OUTSIDE,
+    "flower.persistence": {"flower": {"persistence": {"enabled": True}}},
     "gatewayApi": {"gatewayApi": {"enabled": True, "parentRefs": [{"name": "x"}]}},
     "ingress": {"ingress": {"enabled": True, "host": "example.org", "tls": {"enabled": True}}},
     "jaeger": {"jaeger": {"enabled": True}},
     "jaeger.persistence": {"jaeger": {"enabled": True, "persistence": {"enabled": True}}},
+    "networkPolicy.collector": COLLECTOR,
     "networkPolicy.outside": OUTSIDE,
+    "tracing": COLLECTOR,
     "worker.defaults.replicas": {"worker": {"defaults": {"scaler": "none"}}},
     "worker.defaults.targetCpuPercent": {"worker": {"defaults": {"scaler": "hpa"}}},
 }
@@ -156,6 +161,8 @@ SAMPLES: dict[str, Any] = {
     "objectStore.external.url": "gs://other",
     "redis.external.sentinel.addresses": ["one.example.org:26379"],
     "redis.maxMemory": "700mb",
+    "tracing.endpoint": "http://other:4318",
+    "tracing.sampleRatio": 0.5,
     "worker.defaults.scaler": "hpa",
     "worker.queues": {"reports": {}},
 }

@@ -9,6 +9,7 @@ from tests.support.chart import CHART, KEDA, Object, merged, render
 
 __all__ = [
     "ALL_APIS",
+    "COLLECTOR",
     "EVERYTHING",
     "FILES",
     "NO_PASSWORD",
@@ -33,7 +34,7 @@ EVERYTHING: dict[str, Any] = {
     "openai": {"apiKey": "key"},
     "promptTemplate": "Be brief. {no_evidence} {fence}",
     "redis": {"password": "given"},
-    "flower": {"password": "given"},
+    "flower": {"password": "given", "persistence": ON},
     "jaeger": {"enabled": True, "persistence": ON},
     "ingress": {"enabled": True, "host": "documents.example.org", "tls": ON},
     "gatewayApi": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["documents.example.org"]},
@@ -61,6 +62,10 @@ SENTINELS: dict[str, Any] = {
     },
 }
 
+COLLECTOR: dict[str, Any] = {
+    "tracing": {"endpoint": "https://otlp.example.org", "existingSecret": "our-headers", "sampleRatio": 0.1},
+}
+
 NO_PASSWORD: dict[str, Any] = {"redis": {"enabled": False, "external": {"host": "redis.example.org"}}}
 
 _PROVIDERS = {
@@ -76,6 +81,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "outside": OUTSIDE,
     "sentinels": SENTINELS,
     "no-password": NO_PASSWORD,
+    "collector": COLLECTOR,
     "hpa": {"worker": {"defaults": {"scaler": "hpa"}}},
     "fixed": {"worker": {"defaults": {"scaler": "none"}}, "api": {"autoscaling": {"enabled": False}}},
     "least": {

@@ -36,3 +36,14 @@ sentinel://{{ join "," .Values.redis.external.sentinel.addresses }}/{{ include "
 {{- define "ragline.chromaUrl" -}}
 {{- ternary (printf "http://%s-chroma:8000" (include "ragline.fullname" .)) .Values.chroma.external.url .Values.chroma.enabled -}}
 {{- end -}}
+
+{{/* Where spans go; empty: nowhere. */}}
+{{- define "ragline.tracingEndpoint" -}}
+{{- .Values.tracing.endpoint | default (ternary (printf "http://%s-jaeger:4318" (include "ragline.fullname" .)) "" .Values.jaeger.enabled) -}}
+{{- end -}}
+
+{{/* Port of the collector outside. */}}
+{{- define "ragline.collectorPort" -}}
+{{- $url := urlParse .Values.tracing.endpoint -}}
+{{- regexFind "[0-9]+$" (regexFind ":[0-9]+$" $url.host) | default (ternary "443" "80" (eq $url.scheme "https")) -}}
+{{- end -}}

@@ -78,6 +78,12 @@ default document vectorstore rag
 {{- end -}}
 
 {{- define "ragline.checkSettings" -}}
+{{- if and .Values.tracing.endpoint .Values.jaeger.enabled -}}
+{{- fail "Set jaeger.enabled=true or tracing.endpoint, not both: traces go to one place, and the other would stay empty." -}}
+{{- end -}}
+{{- if and .Values.tracing.existingSecret (not .Values.tracing.endpoint) -}}
+{{- fail "tracing.existingSecret needs tracing.endpoint, the collector that wants these headers." -}}
+{{- end -}}
 {{- if and .Values.promptTemplate .Values.promptConfigMap -}}
 {{- fail "Set promptTemplate or promptConfigMap, not both." -}}
 {{- end -}}

@@ -94,7 +94,7 @@ envFrom:
 
 {{/* Changes with what the pods of the application read at their start. Passwords that the chart makes do not change. */}}
 {{- define "ragline.checksums" -}}
-{{- $given := list .Values.redis.password .Values.redis.existingSecret .Values.openai .Values.auth .Values.objectStore.existingSecret -}}
+{{- $given := list .Values.redis.password .Values.redis.existingSecret .Values.openai .Values.auth .Values.objectStore.existingSecret .Values.tracing.existingSecret -}}
 checksum/config: {{ include "ragline.checksum" (dict "root" . "path" "/common/configmap.yaml") }}
 checksum/secrets: {{ $given | toJson | sha256sum }}
 {{- end -}}

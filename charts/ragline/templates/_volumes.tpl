@@ -1,6 +1,7 @@
 {{/* Volumes of pods. */}}
 
-{{/* Secrets as files in /run/secrets/ragline, each pod its own. Takes a dict: root, and openai, auth: whether needed. */}}
+{{/* Secrets as files in /run/secrets/ragline, each pod its own. Takes a dict: root, and openai, auth, tracing: whether
+     needed. */}}
 {{- define "ragline.secretsVolume" -}}
 {{- $files := list -}}
 {{- if include "ragline.redisHasPassword" .root -}}
@@ -14,6 +15,9 @@
 {{- end -}}
 {{- if .auth -}}
 {{- $files = append $files (dict "secret" (include "ragline.authSecret" .root) "key" "api_keys") -}}
+{{- end -}}
+{{- if and .tracing .root.Values.tracing.existingSecret -}}
+{{- $files = append $files (dict "secret" .root.Values.tracing.existingSecret "key" "otel_exporter_otlp_headers") -}}
 {{- end -}}
 name: secrets
 projected:

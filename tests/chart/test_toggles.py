@@ -180,8 +180,7 @@ def test_a_service_that_is_open_to_the_outside_has_no_list_of_clients(kind: str)
 
 
 def test_no_collector_anywhere_is_no_policy() -> None:
-    nowhere = {"networkPolicy": {"collector": []}}
-    assert _difference(nowhere, COLLECTOR) == (set(), {"NetworkPolicy/traces-outside"})
+    assert _difference(nested("networkPolicy.collector", []), COLLECTOR) == (set(), {"NetworkPolicy/traces-outside"})
 
 
 def test_a_drain_does_not_wait_for_unready_pods() -> None:

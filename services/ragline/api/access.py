@@ -229,7 +229,7 @@ async def _verdict(scope: Scope) -> Verdict:
     try:
         return await control.judge(_token(Headers(scope=scope)), client_address(scope), policy)
     except DependencyError as error:
-        logger.warning("request failed", **error.to_log())
+        logger.warning("request failed", next=f"the caller is answered {error.status:d}", **error.to_log())
         return Verdict(outcome=error, policy=policy)
 
 

@@ -90,7 +90,7 @@ class ApiContext:
             logger.info("ready again")
             return
         details = [" ".join(filter(None, [error.detail, getattr(error, "reason", "")])) for error in missing]
-        logger.warning("not ready", missing=sorted(names), details=details)
+        logger.warning("not ready", next="no requests until it is", missing=sorted(names), details=details)
 
     async def ping_chroma(self) -> None:
         """Return when the vector store is ready."""
@@ -128,6 +128,7 @@ class ApiContext:
         expired, due, vanished = await self.ledger.sweep()
         await self.ledger.queue_cleaning()
         if expired or vanished:
-            logger.warning("work queued again", expired_leases=expired, vanished_messages=vanished)
+            found = {"expired_leases": expired, "vanished_messages": vanished}
+            logger.warning("work queued again", next="another worker takes it", **found)
         elif due:
             logger.info("retries queued", jobs=due)

@@ -29,7 +29,7 @@ __all__ = [
 logger = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_QUIET_PATHS = {"/healthz", "/readyz"}
+_QUIET_PATHS = {"/healthz", "/metrics", "/readyz"}
 _UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/documents(?P<batch>/batch)?/?")
 
 _JSON_BODY_LIMIT_BYTES = 2**20
@@ -192,7 +192,8 @@ class DefectMiddleware:
         except ClientDisconnect:
             logger.info("client left before its request was read", method=scope["method"], path=scope["path"])
         except Exception:
-            logger.exception("request failed by a defect", method=scope["method"], path=scope["path"])
+            told = "the answer breaks off" if answered else "the caller is answered 500"
+            logger.exception("request failed by a defect", next=told, method=scope["method"], path=scope["path"])
             if answered:
                 raise
             failure = problem_response(InternalError("defect"), scope["state"]["trace"].request_id, path=scope["path"])

@@ -73,7 +73,7 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(RagError)
     async def _named(request: Request, error: RagError) -> Response:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logger.warning("request failed", **error.to_log())
+            logger.warning("request failed", next=f"the caller is answered {error.status:d}", **error.to_log())
         return problem_response(error, request_id(request), path=request.url.path)
 
     @app.exception_handler(RequestValidationError)

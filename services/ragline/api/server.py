@@ -4,6 +4,7 @@ import sys
 from math import ceil
 from typing import Any, ClassVar
 
+import structlog
 from fastapi import FastAPI
 from gunicorn.app.base import BaseApplication
 from gunicorn.glogging import Logger
@@ -13,10 +14,12 @@ from uvicorn_worker import UvicornWorker
 from ragline.api.connections import BoundedProtocol
 from ragline.api.main import create_app
 from ragline.common.config import ApiConfig, ConfigError, load_config
-from ragline.common.logging import configure_logging
+from ragline.common.logging import begin_logging, configure_logging
 from ragline.stores.objects import ObjectStore
 
 __all__ = ["ApiServer", "ApiWorker", "ServerLogger", "main"]
+
+logger = structlog.get_logger(__name__)
 
 _CLEAN_UP_SECONDS = 5
 """gunicorn waits for that much longer than uvicorn, whose clean-up comes after the last request."""
@@ -106,7 +109,7 @@ def main() -> int:
         # Found here, once: a worker that cannot start would be started again and again.
         ObjectStore(config.object_store_url)
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        logger.critical("not started", reason=str(error), next="the API ends")
         return 2
     configure_logging(level=config.log_level, log_format=config.log_format)
     ApiServer(config).run()
@@ -114,4 +117,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    begin_logging()
     sys.exit(main())

@@ -1,23 +1,50 @@
-"""structlog for our code and, through it, for every library that uses `logging`."""
+"""structlog for our code and, through it, for every library that uses `logging`, warns, prints or fails."""
 
 import logging
+import os
 import sys
+import threading
+from types import TracebackType
 from typing import Literal, TextIO
 
 import structlog
 
-__all__ = ["configure_logging"]
+from ragline.common.printed import PrintedLines, real_stream
 
+__all__ = ["begin_logging", "configure_logging"]
+
+logger = structlog.get_logger(__name__)
 
 _TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
 """Without local variables: they hold document text, questions and keys."""
 
-_NOISY = ("celery.app.trace", "celery.worker.strategy", "chromadb", "httpcore", "httpx", "httpx2", "kombu", "openai")
+_NOISY = (
+    "celery.app.trace",
+    "celery.worker.strategy",
+    "chromadb",
+    "httpcore",
+    "httpx",
+    "httpx2",
+    "kombu",
+    "multiprocessing",
+    "openai",
+)
 """Libraries whose INFO says nothing that our own one line per request and step does not say."""
 
 
-def configure_logging(*, level: str, log_format: Literal["json", "console"], stream: TextIO = sys.stderr) -> None:
-    """Send all logs of this process through one pipe.
+def begin_logging() -> None:
+    """Log from the first moment of a container's process on, before its settings are known.
+
+    What is printed becomes log lines too, unless ``LOG_FORMAT`` asks for text: Celery, kombu and gunicorn print.
+    """
+    for_people = os.environ.get("LOG_FORMAT") == "console"
+    if not for_people:
+        sys.stdout, sys.stderr = PrintedLines(sys.stdout, logging.INFO), PrintedLines(sys.stderr, logging.WARNING)
+    configure_logging(level="INFO", log_format="console" if for_people else "json")
+
+
+def configure_logging(*, level: str, log_format: Literal["json", "console"], stream: TextIO | None = None) -> None:
+    """Send all logs of this process through one pipe: those of libraries, warnings and uncaught exceptions too.
 
     Parameters
     ----------
@@ -25,7 +52,10 @@ def configure_logging(*, level: str, log_format: Literal["json", "console"], str
         Lowest level that is logged, such as ``INFO``.
     log_format
         ``json``: one object a line; ``console``: coloured text.
+    stream
+        Where they go; standard error by default.
     """
+    stream = stream or real_stream(sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -57,8 +87,41 @@ def configure_logging(*, level: str, log_format: Literal["json", "console"], str
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    logging.captureWarnings(capture=True)
+    _catch_strays()
     for own in ("uvicorn", "uvicorn.error"):
         logging.getLogger(own).handlers.clear()
         logging.getLogger(own).propagate = True
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def _catch_strays() -> None:
+    """Log exceptions that reach nobody; hooks that somebody else has set stay."""
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _log_uncaught
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _log_thread
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _log_unraisable
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logger.critical("process failed by a defect", next="it ends", exc_info=(kind, error, trace))
+
+
+def _log_thread(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is None or isinstance(failure.exc_value, SystemExit):
+        return
+    name = failure.thread.name if failure.thread else ""
+    error = failure.exc_value.with_traceback(failure.exc_traceback)
+    logger.critical("thread failed by a defect", next="the process goes on without it", thread=name, exc_info=error)
+
+
+def _log_unraisable(failure: "sys.UnraisableHookArgs") -> None:
+    where = getattr(failure.object, "__qualname__", type(failure.object).__qualname__)
+    error = failure.exc_value
+    logger.error("exception that nobody could catch", next="nothing: it is lost", where=where, exc_info=error)

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import billiard.util
+import celery.apps.worker
 import structlog
 from celery import signals
 
@@ -106,7 +107,7 @@ def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, wor
 
     forks = POOLS[queue].kind == "prefork"
     handlers = {
-        signals.setup_logging: lambda **_: configure_logging(level=config.log_level, log_format=config.log_format),
+        signals.setup_logging: partial(_set_up_logging, config),
         signals.worker_before_create_process: _share_memory,
         signals.worker_process_init if forks else signals.worker_init: open_context,
         signals.worker_process_shutdown if forks else signals.worker_shutdown: close_context,
@@ -117,6 +118,18 @@ def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, wor
     signals.worker_shutting_down.connect(StopTimer(config.stop_timeout_seconds).shutting_down, weak=False)
     _connect_heartbeat(config, queue, worker)
     _connect_warming(app, queue)
+
+
+def _set_up_logging(config: WorkerConfig, **_: object) -> None:
+    configure_logging(level=config.log_level, log_format=config.log_format)
+    # The pool's, which keeps its lines to itself.
+    billiard.util.get_logger().propagate = True
+    # Celery prints that it stops from within a signal handler, past every log.
+    celery.apps.worker.safe_say = _say_nothing
+
+
+def _say_nothing(*_: object) -> None:
+    """What is worth saying about an end is logged."""
 
 
 def _share_memory(**_: object) -> None:
@@ -190,3 +203,4 @@ def _announce(context: ProcessContext) -> None:
 def _leave(closed: threading.Event, thread: threading.Thread, **_: object) -> None:
     closed.set()
     thread.join(timeout=5)
+    logger.info("worker ended")

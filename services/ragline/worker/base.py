@@ -75,7 +75,7 @@ class StepTask(Task):
             The message goes back to its queue: it is of a newer release, or this worker takes no more work.
         """
         if raw.get("v") != MESSAGE_VERSION:
-            logger.warning("message of another release put back", version=raw.get("v"))
+            logger.warning("message of another release put back", next="such a worker takes it", version=raw.get("v"))
             time.sleep(_PUT_BACK_PAUSE_SECONDS)
             raise Reject(reason="unknown message version", requeue=True)
         if self.context.stopping.is_set():
@@ -114,7 +114,7 @@ class StepTask(Task):
             logger.warning("step failed", next="the job ends as failed", **error.to_log())
             self._report(claim, partial(self.context.ledger.fail, claim, error))
         except Exception as error:
-            logger.exception("step failed by a defect")
+            logger.exception("step failed by a defect", next="another try, if any is left")
             self._retry(claim, InternalError(f"{type(error).__name__} in step {claim.job.step}"))
 
     def _record(self, step: RunningStep, outcome: StepOutcome) -> None:
@@ -143,7 +143,8 @@ class StepTask(Task):
     def _retry(self, claim: Claim, error: RagError) -> None:
         delay = retry_delay(claim.job.attempts, error)
         limit = MAX_ATTEMPTS if isinstance(error, InternalError) else _max_attempts(claim.job.step)
-        logger.warning("step to be tried again", delay_seconds=delay.total_seconds(), **error.to_log())
+        following = "another try after the delay; after the last one the job ends as failed"
+        logger.warning("step failed for now", next=following, delay_seconds=delay.total_seconds(), **error.to_log())
         self._report(claim, partial(self.context.ledger.retry, claim, error, delay, max_attempts=limit))
 
 

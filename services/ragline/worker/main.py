@@ -4,7 +4,10 @@ import os
 import socket
 import sys
 
+import structlog
+
 from ragline.common.config import ConfigError, WorkerConfig, load_config
+from ragline.common.logging import begin_logging
 from ragline.common.queues import Queue
 from ragline.pipeline.generators.prompts import read_template
 from ragline.stores.objects import ObjectStore
@@ -13,6 +16,8 @@ from ragline.worker.pools import POOLS
 from ragline.worker.probes import ProbeFiles
 
 __all__ = ["main"]
+
+logger = structlog.get_logger(__name__)
 
 
 def main(arguments: list[str]) -> int:
@@ -35,7 +40,7 @@ def main(arguments: list[str]) -> int:
             read_template(config.prompt_template)
         ProbeFiles(config.probe_dir).start()
     except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
+        logger.critical("not started", reason=str(error), next="the worker ends; its queue waits")
         return 2
     pool = POOLS[queue]
     # With the process id: two workers of a queue may run on one host.
@@ -64,4 +69,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    begin_logging()
     sys.exit(main(sys.argv[1:]))

@@ -1,9 +1,13 @@
 """The API's server in a container, as far as it can be seen without starting it."""
 
+import json
+
 import pytest
 
 from ragline.api.server import ApiServer, ApiWorker, main
 from ragline.common.config import ApiConfig
+from ragline.common.logging import configure_logging
+from tests.support.logs import logging_as_before
 
 
 @pytest.mark.parametrize(("host", "bind"), [("192.0.2.1", "192.0.2.1:8000"), ("::", "[::]:8000")])
@@ -31,6 +35,9 @@ def test_a_wrong_setting_is_one_line(
 ) -> None:
     monkeypatch.setenv(name, value)
 
-    assert main() == 2
-    [line] = capsys.readouterr().err.splitlines()
-    assert name in line
+    with logging_as_before():
+        configure_logging(level="INFO", log_format="json")
+        assert main() == 2
+    said = json.loads(capsys.readouterr().err)
+    assert said["event"] == "not started"
+    assert name in said["reason"]

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from ragline.common.logging import configure_logging
+from tests.support.logs import logging_as_before
 
 SECRET = "a-secret-of-a-test"
 
@@ -26,16 +27,8 @@ SERVER_LOGGERS = ("uvicorn", "uvicorn.error")
 
 @pytest.fixture(autouse=True)
 def _logging_as_before() -> Iterator[None]:
-    """Logging belongs to the process, and so to the tests that come after."""
-    root, touched = logging.getLogger(), [logging.getLogger(name) for name in (*LOGGERS_OF_LIBRARIES, *SERVER_LOGGERS)]
-    handlers, level, levels = root.handlers[:], root.level, [logger.level for logger in touched]
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for logger, old in zip(touched, levels, strict=True):
-        logger.setLevel(old)
+    with logging_as_before():
+        yield
 
 
 @pytest.fixture

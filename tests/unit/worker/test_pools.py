@@ -7,10 +7,12 @@ from celery import current_app
 
 from ragline.common.config import WorkerConfig
 from ragline.common.constants import STEP_BUDGET, VISIBILITY_TIMEOUT
+from ragline.common.logging import configure_logging
 from ragline.common.queues import CANVAS_TASKS, ROUTES, Queue
 from ragline.worker.app import create_celery
 from ragline.worker.main import main
 from ragline.worker.pools import POOLS
+from tests.support.logs import logging_as_before
 
 
 def test_every_queue_has_a_pool() -> None:
@@ -52,5 +54,7 @@ def test_a_wrong_queue_is_refused(arguments: list[str], capsys: pytest.CaptureFi
 def test_a_wrong_setting_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("OBJECT_STORE_URL", "ftp://nowhere")
 
-    assert main(["rag"]) == 2
+    with logging_as_before():
+        configure_logging(level="INFO", log_format="json")
+        assert main(["rag"]) == 2
     assert "OBJECT_STORE_URL" in capsys.readouterr().err

@@ -66,6 +66,16 @@ class BaseConfig(_Settings):
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Lowest level that is logged")
     log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people")
+    otel_exporter_otlp_endpoint: str = Field(
+        "", pattern=r"^(https?://.+)?$", description="Collector that takes OTLP over HTTP; empty: nothing is traced"
+    )
+    otel_exporter_otlp_headers: SecretStr | None = Field(
+        None, description="Headers for it, name=value,name=value, percent-encoded"
+    )
+    trace_sample_ratio: float = Field(
+        1, ge=0, le=1, description="Share of the requests that are traced; what fails is kept in any case"
+    )
+    trace_content: bool = Field(default=False, description="Put questions, answers and passages into spans")
     embedder: Literal["local", "openai"] = Field(
         "local", description="local: MiniLM on the CPU, no key; openai: any compatible embeddings URL"
     )

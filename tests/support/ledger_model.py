@@ -43,6 +43,7 @@ class JobModel:
     due: bool = False
     committed: bool = False
     promised: int = 0
+    span: str = ""
 
     def queue_again(self) -> None:
         """A message of it waits."""
@@ -155,7 +156,7 @@ class LedgerModel:
             self._end_cancelled(job, "cancelled")
         return True
 
-    def claim(self, job_id: str, step: Step) -> bool:
+    def claim(self, job_id: str, step: Step, span: str = "") -> bool:
         """Whether a worker with this message gets the claim."""
         job = self.jobs[job_id]
         if job.state.final or job.step is not step or job.step_state == "delayed":
@@ -167,7 +168,7 @@ class LedgerModel:
             return False
         job.attempts += 1
         job.token += 1
-        job.state, job.step_state, job.expired = JobState.RUNNING, "leased", False
+        job.state, job.step_state, job.expired, job.span = JobState.RUNNING, "leased", False, span
         if job.kind is JobKind.INGEST and not job.committed:
             self.documents[job.document].state = _WHILE[step]
         return True
@@ -185,6 +186,7 @@ class LedgerModel:
     def advance(self, job_id: str, step: Step) -> None:
         job = self.jobs[job_id]
         job.step, job.attempts, job.crashes, job.interruptions, job.error = step, 0, 0, 0, ""
+        job.span = ""
         job.queue_again()
 
     def commit(self, job_id: str) -> None:

@@ -148,6 +148,7 @@ def _check_jobs(model: LedgerModel, seen: Snapshot) -> None:
         assert (job.attempts, job.crashes, job.interruptions) == counts
         assert (job.error.code if job.error else "") == expected.error
         assert (job.cancel_requested, row["token"]) == (expected.cancel, str(expected.token))
+        assert row.get("span", "") == expected.span
 
 
 def _check_indexes(seen: Snapshot) -> None:

@@ -46,6 +46,8 @@ class Progress(_Reply):
     total: int = 0
     unit: str = ""
     attempt: int = 0
+    waited_ms: int = 0
+    cold: bool = False
 
 
 class Job(_Reply):

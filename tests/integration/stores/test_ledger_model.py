@@ -84,6 +84,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.hands: list[StepMessage] = []
         self.claims: list[Claim] = []
         self.swept = False
+        self.spans = itertools.count()
         self.seen = take_snapshot(self.client, self.model)
 
     # Accepting
@@ -242,10 +243,13 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.ledger.run(call)
 
     def _claim(self, message: StepMessage, worker: str) -> bool:
-        claim = self.ledger.working.claim(message, worker, lease=LONG)
-        assert (claim is not None) == self.model.claim(message.job_id, message.step)
+        job, span = self.model.jobs[message.job_id], f"span {next(self.spans)}"
+        previous_span = job.span
+        claim = self.ledger.working.claim(message, worker, lease=LONG, span=span)
+        assert (claim is not None) == self.model.claim(message.job_id, message.step, span)
         if claim is not None:
-            assert claim.token == str(self.model.jobs[message.job_id].token)
+            assert (claim.token, claim.previous_span) == (str(job.token), previous_span)
+            assert 0 < claim.queued_at <= claim.claimed_at
             self.claims = [*self.claims[-REMEMBERED:], claim]
         return claim is not None
 

@@ -187,13 +187,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgressEvent:
-    """A step began (`attempt` says for the how many-th time) or came further."""
+    """A step began (`attempt` says for the how many-th time) or came further.
+
+    One that began waited `waited_ms` milliseconds for its worker, which had to be started first when `cold`.
+    """
 
     step: str = ""
     done: int = 0
     total: int = 0
     unit: str = ""
     attempt: int = 0
+    waited_ms: int = 0
+    cold: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,11 +68,23 @@ class Claim:
     ----------
     checkpoint
         What an earlier run of this step left behind; empty at first.
+    queued_at
+        When the step was put on its queue, Unix milliseconds of the Redis server's clock; 0 when nobody noted it.
+    claimed_at
+        When the claim was made, by the same clock.
+    cold
+        Whether its queue had no living worker when it was put there.
+    previous_span
+        Traceparent of the attempt before this one; empty when there was none, or none that was traced.
     """
 
     job: JobRecord
     token: str
     checkpoint: Mapping[str, Any]
+    queued_at: int = 0
+    claimed_at: int = 0
+    cold: bool = False
+    previous_span: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +131,13 @@ class WorkLedger:
             self._redis.set(answering_key(), profile)
 
     def claim(
-        self, message: StepMessage, worker: str, *, lease: timedelta = LEASE, max_attempts: int = MAX_ATTEMPTS
+        self,
+        message: StepMessage,
+        worker: str,
+        *,
+        lease: timedelta = LEASE,
+        max_attempts: int = MAX_ATTEMPTS,
+        span: str = "",
     ) -> Claim | None:
         """Take a step.
 
@@ -131,6 +149,8 @@ class WorkLedger:
             How long the claim holds without renewal.
         max_attempts
             The job fails when the step was started this often without progress.
+        span
+            Traceparent of the span of this attempt; the next attempt is told it.
 
         Returns
         -------
@@ -145,10 +165,12 @@ class WorkLedger:
             _milliseconds(lease),
             max_attempts,
             _DOCUMENT_STATES.get(message.step, ""),
+            span,
         )
         if answer[0] != "claimed":
             return None
-        return _claim_of(dict(zip(answer[1][::2], answer[1][1::2], strict=True)))
+        _, row, previous_span = answer
+        return _claim_of(dict(zip(row[::2], row[1::2], strict=True)), previous_span)
 
     def claim_of(self, job_id: str, token: str) -> Claim | None:
         """The claim that another process made and passed on; None when the job is gone. Its effects are checked."""
@@ -344,9 +366,17 @@ class WorkLedger:
             raise ClaimLost(state)
 
 
-def _claim_of(row: Mapping[str, str]) -> Claim:
-    checkpoint = orjson.loads(row["checkpoint"]) if row["checkpoint"] else {}
-    return Claim(job=job_record(row), token=row["token"], checkpoint=checkpoint)
+def _claim_of(row: Mapping[str, str], previous_span: str = "") -> Claim:
+    return Claim(
+        job=job_record(row),
+        token=row["token"],
+        checkpoint=orjson.loads(row["checkpoint"]) if row["checkpoint"] else {},
+        # A job that the release before queued or claimed knows neither.
+        queued_at=int(row.get("queued_at", "0")),
+        claimed_at=int(row.get("claimed_at", "0")),
+        cold=row.get("cold") == "1",
+        previous_span=previous_span,
+    )
 
 
 def _new_delete(claim: Claim) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 -- Gives a step to one worker: token and attempt counter go up at the start, so that a crash cannot hide a try.
-local id, step, worker, lease_ms, max_attempts, document_state =
-  ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+-- Answers the job's record and the span of the attempt before, for a trace to link to.
+local id, step, worker, lease_ms, max_attempts, document_state, span =
+  ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6], ARGV[7]
 local job, now = job_key(id), now_ms()
 local state = get(job, 'state')
 if not state then return { 'unknown' } end
@@ -19,13 +20,21 @@ if number(job, 'attempts') >= max_attempts then
   fail(id, 'attempts_exhausted', 'step ' .. step .. ' was started ' .. max_attempts .. ' times without progress')
   return { 'done' }
 end
-local attempts = redis.call('HINCRBY', job, 'attempts', 1)
+local previous_span, queued_at = get(job, 'span') or '', number(job, 'queued_at')
+local begun = { step = step }
+-- A job that the release before queued does not say since when it waits.
+if queued_at > 0 then
+  begun.waited_ms = now - queued_at
+  begun.cold = get(job, 'cold') == '1' or nil
+end
+begun.attempt = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HINCRBY', job, 'token', 1)
 if number(job, 'started_at') == 0 then redis.call('HSET', job, 'started_at', now) end
-redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker)
+redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker,
+  'claimed_at', now, 'span', span)
 redis.call('ZADD', LEASES, now + lease_ms, id)
 if document_state ~= '' and not is_committed(job) then set_document(job, 'state', document_state) end
 leave_queue(id)
 count_drained(get(job, 'queue'), now)
-emit(id, 'progress', cjson.encode({ step = step, attempt = attempts }))
-return { 'claimed', redis.call('HGETALL', job) }
+emit(id, 'progress', cjson.encode(begun))
+return { 'claimed', redis.call('HGETALL', job), previous_span }

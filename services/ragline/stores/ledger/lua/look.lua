@@ -11,4 +11,4 @@ if get(job, 'step_state') == 'queued' then
     place = rank and rank + redis.call('ZCARD', queued_key(queue))
   end
 end
-return { row, place, redis.call('ZRANGEBYSCORE', P .. 'workers:' .. queue, now_ms(), '+inf') }
+return { row, place, redis.call('ZRANGEBYSCORE', workers_key(queue), now_ms(), '+inf') }

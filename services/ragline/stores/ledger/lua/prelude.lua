@@ -15,6 +15,7 @@ local function generations_key(tenant) return P .. 'generations:' .. tenant end
 local function fence_key(id) return doc_key(id) .. ':writer' end
 local function queued_key(queue, tenant) return P .. 'queued:' .. queue .. (tenant and ':' .. tenant or '') end
 local function held_key(queue, tenant) return P .. 'held:' .. queue .. (tenant and ':' .. tenant or '') end
+local function workers_key(queue) return P .. 'workers:' .. queue end
 local function held_tenants_key(queue) return P .. 'held-tenants:' .. queue end
 local LEASES, DELAYED, LITTERED = P .. 'leases', P .. 'delayed', P .. 'littered'
 
@@ -74,12 +75,16 @@ local function release(queue, tenant)
   end
 end
 
+-- Whether what is put on a queue now has to wait for a worker to be started.
+local function is_cold(queue, now) return redis.call('ZCOUNT', workers_key(queue), now, '+inf') == 0 end
+
 -- Lets a job wait on a queue. A tenant has few messages on it, its other jobs are held until one of those has left:
 -- so nobody waits behind all of another tenant's work.
 local function dispatch(id, queue, template)
   local job = job_key(id)
-  local tenant = get(job, 'tenant')
-  redis.call('HSET', job, 'queue', queue, 'message', template, 'step_state', 'queued', 'lease_until', 0, 'retry_at', 0)
+  local tenant, now = get(job, 'tenant'), now_ms()
+  redis.call('HSET', job, 'queue', queue, 'message', template, 'step_state', 'queued', 'lease_until', 0, 'retry_at', 0,
+    'queued_at', now, 'cold', is_cold(queue, now) and 1 or 0)
   redis.call('ZREM', LEASES, id)
   redis.call('ZREM', DELAYED, id)
   local own = queued_key(queue, tenant)

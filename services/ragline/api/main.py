@@ -57,13 +57,12 @@ def create_app(config: ApiConfig | None = None) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         # A redirect would lead to whatever host the request names.
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
     )
     install_problem_handlers(app)
     _add_middleware(app, settings)
     # In the order in which addresses are compared with a request's: the busy ones first.
     for module in (collections, documents, jobs, openai, tasks, rag, health):
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)
     return app
 
 

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from ragline.api.media_types import is_json
 from ragline.common.errors import (
     InternalError,
     InvalidRequest,
@@ -37,9 +38,6 @@ __all__ = [
 logger = structlog.get_logger(__name__)
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-
-_JSON = re.compile(r"application/([^/]+\+)?json")
-"""What FastAPI reads as JSON."""
 
 _OPENAI_PATHS = ("/v1/chat/", "/v1/embeddings", "/v1/models")
 
@@ -189,9 +187,8 @@ def _invalid_request(error: RequestValidationError) -> InvalidRequest:
 
 
 def _wrong_media_type(request: Request, error: RequestValidationError) -> UnsupportedMediaType | None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     unread = any(problem["loc"] == ("body",) and problem["type"] != "missing" for problem in error.errors())
-    return None if not unread or _JSON.fullmatch(media_type) else UnsupportedMediaType("Send application/json")
+    return None if not unread or is_json(request) else UnsupportedMediaType("Send application/json")
 
 
 def _escaped(part: Any) -> str:  # noqa: ANN401 - a key or an index

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request, Response
+from fastapi import Header, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
@@ -11,6 +11,7 @@ from ragline.api.examples import ACCEPTED, ANSWER_STREAM, sends
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.questions import NewQuestion
 from ragline.api.replies import accepted, collection_reply, submission_reply
+from ragline.api.routes import PlannedRouter
 from ragline.api.schemas import AnswerReply, CollectionList, CollectionReply, QueryRequest, SubmissionReply
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
@@ -21,7 +22,7 @@ from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/collections", tags=["collections"])
+router = PlannedRouter(prefix="/v1/collections", tags=["collections"])
 
 
 _Name = TypeAdapter(str)

@@ -4,16 +4,18 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import Field, TypeAdapter
 
 from ragline.api.batches import BatchOutcome, BatchSubmission
 from ragline.api.dependencies import Context, IdempotencyKey, Ingester, Reader, Start, Trace
 from ragline.api.examples import ACCEPTED, METADATA, PDF
 from ragline.api.forms import FormFile, UploadForm, metadata_from
+from ragline.api.media_types import media_type_of
 from ragline.api.paging import Cursor, Limit, decode_cursor, next_page
 from ragline.api.problems import problem
 from ragline.api.replies import accepted, document_reply, submission_reply
+from ragline.api.routes import PlannedRouter
 from ragline.api.schemas import BatchReply, BatchResult, DocumentList, DocumentReply, SubmissionReply
 from ragline.api.submissions import Upload
 from ragline.common.errors import InvalidRequest, NotFound, RagError, UnsupportedMediaType
@@ -23,7 +25,7 @@ from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1", tags=["documents"])
+router = PlannedRouter(prefix="/v1", tags=["documents"])
 
 _Place = TypeAdapter(tuple[Annotated[int, Field(ge=0, lt=2**53)], str])
 """Creation time and id of the last document of a page."""
@@ -119,7 +121,7 @@ async def upload_documents(
     idempotency_key: IdempotencyKey = None,
 ) -> BatchReply:
     check_collection_name(name)
-    if _media_type(request) != "multipart/form-data":
+    if media_type_of(request) != "multipart/form-data":
         raise UnsupportedMediaType("Send PDFs as multipart/form-data")
     batch = BatchSubmission(
         documents=context.documents, collection=name, tenant=tenant, trace=trace, idempotency_key=idempotency_key
@@ -171,10 +173,6 @@ def _form(request: Request, *, max_files: int) -> UploadForm:
     return UploadForm(request.headers["content-type"], request.stream(), max_files=max_files)
 
 
-def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 async def _only_file(form: UploadForm, file: FormFile) -> AsyncIterator[bytes]:
     async for part in file.parts:
         yield part
@@ -190,7 +188,7 @@ def _named(name: str, *, at: str) -> str:
 
 
 async def _uploaded(request: Request, collection: str, name: str | None, metadata: str | None) -> Upload:
-    match _media_type(request):
+    match media_type_of(request):
         case "application/pdf" | "application/octet-stream":
             noted = metadata_from(metadata, at="/query/metadata") if metadata is not None else {}
             label, source = _named(name or "", at="/query/name"), request.stream()

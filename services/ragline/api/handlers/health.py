@@ -2,19 +2,20 @@
 
 import asyncio
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 
 from ragline.api.dependencies import Context
 from ragline.api.error_pages import page_of
 from ragline.api.problems import problem_response, request_id
+from ragline.api.routes import PlannedRouter
 from ragline.common.errors import InternalError, NotFound, RagError, TransientError, error_class
 
 __all__ = ["router"]
 
 _READY = {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
 
-router = APIRouter(tags=["service"])
+router = PlannedRouter(tags=["service"])
 
 
 @router.get(

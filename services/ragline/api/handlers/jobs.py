@@ -4,12 +4,13 @@ import hashlib
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from ragline.api.dependencies import Context, Reader, Submitter
 from ragline.api.examples import ANSWER_STREAM, sends
 from ragline.api.replies import job_reply
+from ragline.api.routes import PlannedRouter
 from ragline.api.schemas import JobReply
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
@@ -17,7 +18,7 @@ from ragline.common.models import JobRecord
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+router = PlannedRouter(prefix="/v1/jobs", tags=["jobs"])
 
 _EventId = Annotated[
     str,

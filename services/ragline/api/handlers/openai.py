@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 
 from ragline.api.completions import CompletionStream, completion
@@ -12,6 +12,7 @@ from ragline.api.embeddings import embedding_list
 from ragline.api.examples import CHAT_STREAM, sends
 from ragline.api.openai_schemas import ChatReply, ChatRequest, EmbeddingReply, EmbeddingRequest, ModelList, ModelReply
 from ragline.api.questions import NewQuestion
+from ragline.api.routes import PlannedRouter
 from ragline.api.streaming import EventStream
 from ragline.api.waiting import JobReader
 from ragline.common.models import CollectionRecord
@@ -21,7 +22,7 @@ from ragline.stores.ledger.accepting import NewJob
 __all__ = ["router"]
 
 
-router = APIRouter(prefix="/v1", tags=["openai"])
+router = PlannedRouter(prefix="/v1", tags=["openai"])
 
 _MOST_MODELS = 1000
 

@@ -3,11 +3,12 @@
 from functools import partial
 from pathlib import PurePosixPath
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.concurrency import run_in_threadpool
 
 from ragline.api.dependencies import Asker, Context, IdempotencyKey, Ingester, Repeatable, Trace
 from ragline.api.questions import NewQuestion
+from ragline.api.routes import PlannedRouter
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
 from ragline.api.submissions import Upload, file_parts
 from ragline.api.waiting import JobReader
@@ -18,7 +19,7 @@ from ragline.stores.uploads import open_upload
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/rag", tags=["rag"])
+router = PlannedRouter(prefix="/rag", tags=["rag"])
 
 
 @router.post("/pipeline", summary="Ingest a PDF of the upload folder")

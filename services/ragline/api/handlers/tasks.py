@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from fastapi import APIRouter
-
 from ragline.api.dependencies import Context, Ingester, Reader, Start
 from ragline.api.replies import state_of_step, task_status, tasks_info
+from ragline.api.routes import PlannedRouter
 from ragline.api.schemas import (
     AddRequest,
     ChainRequest,
@@ -22,7 +21,7 @@ from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/tasks", tags=["tasks"])
+router = PlannedRouter(prefix="/tasks", tags=["tasks"])
 
 
 @router.get("/info", summary="Queues, workers and tasks")

@@ -33,7 +33,7 @@ timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$((
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
-	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs \
+	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs metrics-docs \
 	oasdiff lint-openapi openapi e2e bench format \
 	images keys update-deps clean
 
@@ -119,6 +119,9 @@ test-fuzz: $(DEV) ## Send the running service whatever its OpenAPI file allows a
 
 chart-docs: $(DEV) ## Write the chart's schema and README from its values.yaml
 	@$(BIN)/python charts/values_docs.py
+
+metrics-docs: $(DEV) ## Write docs/metrics.md from the metrics that the code declares
+	@$(BIN)/python docs/metrics.py
 
 format: $(DEV) ## Put the code into its form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .

@@ -283,7 +283,7 @@ DEPENDENCY_CALLS = Metric(
     name="ragline_dependency_calls_total",
     kind=Kind.COUNTER,
     source=Source.PROCESS,
-    help="Calls of the parts we rely on: `ok`, `transient` (worth another try), `rejected`, `protocol` (a useless answer)",
+    help="Calls of the parts we rely on: `ok`, `transient` (another try may help), `rejected`, `protocol` (no sense)",
     labels=("dependency", "operation", "outcome"),
 )
 DEPENDENCY_DURATION = Metric(

@@ -1,6 +1,7 @@
 """An OpenAI-compatible chat service; the only module that knows langchain's client of it."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,10 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
+from ragline.common.calls import Call, called
 from ragline.common.errors import ProtocolError
+from ragline.common.span_names import Dependency
+from ragline.pipeline.gen_ai import chat_attributes, prompt_content, reply_attributes, reply_content
 from ragline.pipeline.generators.prompts import Prompt
 from ragline.pipeline.openai_errors import SERVICE, openai_errors
 
@@ -93,11 +97,12 @@ class ChatModel:
         ProtocolError
             The reply cannot be read.
         """
-        try:
-            with openai_errors(operation):
-                return self._model.invoke(_messages(prompt), **self._arguments(options))
-        except _UNREADABLE:
-            raise ProtocolError(SERVICE, operation, "the reply cannot be read") from None
+        with self._called(prompt, options, operation) as call:
+            reply = self._model.invoke(_messages(prompt), **self._arguments(options))
+            call.note(reply_attributes(usage_of(reply), finish_reason(reply)))
+            if call.content:
+                call.note(reply_content(str(reply.text)))
+            return reply
 
     def stream(self, prompt: Prompt, options: ChatOptions, *, operation: str) -> Generator[AIMessageChunk, None, None]:
         """The reply piece by piece, with its usage; to be closed when it is not wanted any more.
@@ -107,11 +112,29 @@ class ChatModel:
         TransientError, RejectedError, ProtocolError
             As `complete`, also in mid-reply.
         """
-        try:
-            with openai_errors(operation):
-                yield from self._model.stream(_messages(prompt), **self._arguments(options))
-        except _UNREADABLE:
-            raise ProtocolError(SERVICE, operation, "the reply cannot be read") from None
+        said: list[str] = []
+        with self._called(prompt, options, operation) as call:
+            for chunk in self._model.stream(_messages(prompt), **self._arguments(options)):
+                call.note(reply_attributes(usage_of(chunk), finish_reason(chunk)))
+                if call.content:
+                    said.append(str(chunk.text))
+                yield chunk
+            if call.content:
+                call.note(reply_content("".join(said)))
+
+    @contextmanager
+    def _called(self, prompt: Prompt, options: ChatOptions, operation: str) -> Iterator[Call]:
+        attributes = chat_attributes(
+            SERVICE, options.model or self._name, temperature=options.temperature, max_tokens=options.max_tokens
+        )
+        with called(Dependency.CHAT, operation, attributes) as call:
+            if call.content:
+                call.note(prompt_content(prompt))
+            try:
+                with openai_errors(operation):
+                    yield call
+            except _UNREADABLE:
+                raise ProtocolError(SERVICE, operation, "the reply cannot be read") from None
 
     def _arguments(self, options: ChatOptions) -> dict[str, Any]:
         arguments: dict[str, Any] = {"model": options.model} if options.model else {}

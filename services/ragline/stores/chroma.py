@@ -12,8 +12,10 @@ from chromadb.config import Settings, System
 from chromadb.errors import ChromaError, NotFoundError
 from chromadb.types import Collection as CollectionModel
 
+from ragline.common.calls import called
 from ragline.common.constants import CHROMA_WRITE_BATCH_CHUNKS
 from ragline.common.errors import ProtocolError, RejectedError, TransientError
+from ragline.common.span_names import DB_OPERATION, DB_SYSTEM, Dependency
 from ragline.stores.protocols import EVERY_DOCUMENT, DocumentChoice, Vector, VectorEntry, VectorHit
 
 __all__ = ["ChromaVectorStore"]
@@ -63,7 +65,7 @@ class ChromaVectorStore:
         new = list({entry.id: entry for entry in reversed(entries)}.values())[::-1]
         for start in range(0, len(new), CHROMA_WRITE_BATCH_CHUNKS):
             batch = new[start : start + CHROMA_WRITE_BATCH_CHUNKS]
-            with self._errors("add", physical):
+            with self._called("add", physical):
                 vectors: Any = [entry.vector for entry in batch]
                 self._opened(physical).add(
                     ids=[entry.id for entry in batch],
@@ -80,7 +82,7 @@ class ChromaVectorStore:
         """See `VectorStore.delete`."""
         wanted = list(dict.fromkeys(ids))
         for start in range(0, len(wanted), CHROMA_WRITE_BATCH_CHUNKS):
-            with self._errors("delete", physical):
+            with self._called("delete", physical):
                 if collection := self._found(physical):
                     collection.delete(ids=wanted[start : start + CHROMA_WRITE_BATCH_CHUNKS])
 
@@ -89,7 +91,7 @@ class ChromaVectorStore:
         wanted = list(dict.fromkeys(ids))
         stored: set[str] = set()
         for start in range(0, len(wanted), _LOOKUP_BATCH_IDS):
-            with self._errors("look up", physical):
+            with self._called("look up", physical):
                 if collection := self._found(physical):
                     stored.update(collection.get(ids=wanted[start : start + _LOOKUP_BATCH_IDS], include=[])["ids"])
         return stored
@@ -106,7 +108,7 @@ class ChromaVectorStore:
         self, physical: str, vector: Vector, *, scope: str, limit: int, documents: DocumentChoice = EVERY_DOCUMENT
     ) -> list[VectorHit]:
         """See `VectorStore.query`."""
-        with self._errors("query", physical):
+        with self._called("query", physical):
             collection = self._found(physical)
             # The server refuses an empty list.
             if collection is None or (documents.within is not None and not documents.within):
@@ -128,7 +130,7 @@ class ChromaVectorStore:
         listed: dict[str, str] = {}
         offset = 0
         while True:
-            with self._errors("list", physical):
+            with self._called("list", physical):
                 collection = self._found(physical)
                 if collection is None:
                     return listed
@@ -159,6 +161,12 @@ class ChromaVectorStore:
         collection = Collection(client=self._server, model=model, embedding_function=None)
         self._collections[model.name] = collection
         return collection
+
+    @contextmanager
+    def _called(self, operation: str, physical: str) -> Iterator[None]:
+        attributes = {DB_SYSTEM: "chroma", DB_OPERATION: operation}
+        with called(Dependency.CHROMA, operation, attributes), self._errors(operation, physical):
+            yield
 
     @contextmanager
     def _errors(self, operation: str, physical: str) -> Iterator[None]:

@@ -11,8 +11,10 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, from_url
 from obstore.store import ObjectStore as Store
 
+from ragline.common.calls import called
 from ragline.common.config import ConfigError
 from ragline.common.errors import ProtocolError, TransientError
+from ragline.common.span_names import Dependency
 
 __all__ = ["ObjectStore"]
 
@@ -60,31 +62,31 @@ class ObjectStore:
 
     def delete_prefix(self, prefix: str) -> None:
         """Remove every object under a prefix."""
-        with _object_errors("delete"):
+        with _called("delete"):
             for batch in obstore.list(self._store, prefix):
                 for entry in batch:
                     self._delete_one(entry["path"])
 
     def get(self, key: str) -> bytes:
         """The whole object."""
-        with _object_errors("get"):
+        with _called("get"):
             return bytes(obstore.get(self._store, key).bytes())
 
     def keys(self, prefix: str) -> list[str]:
         """Keys of all objects under a prefix, sorted."""
-        with _object_errors("list"):
+        with _called("list"):
             return sorted(entry["path"] for batch in obstore.list(self._store, prefix) for entry in batch)
 
     @contextmanager
     def local_copy(self, key: str) -> Iterator[Path]:
         """A file with the object's bytes for programs that need a path; a copy is removed afterwards."""
         if isinstance(self._store, LocalStore) and self._store.prefix is not None:
-            with _object_errors("get"):
+            with _called("get"):
                 found = obstore.head(self._store, key)
             yield Path(self._store.prefix) / found["path"]
             return
         with tempfile.NamedTemporaryFile(prefix="ragline-") as file:
-            with _object_errors("get"):
+            with _called("get"):
                 for part in obstore.get(self._store, key):
                     file.write(part)
             file.flush()
@@ -92,17 +94,17 @@ class ObjectStore:
 
     def put(self, key: str, data: bytes) -> None:
         """Write a whole object."""
-        with _object_errors("put"):
+        with _called("put"):
             obstore.put(self._store, key, data)
 
     def remove(self, key: str) -> None:
         """Remove an object if it is there."""
-        with _object_errors("delete"):
+        with _called("delete"):
             self._delete_one(key)
 
     async def remove_async(self, key: str) -> None:
         """Remove an object if it is there."""
-        with _object_errors("delete"):
+        with _called("delete"):
             try:
                 await obstore.delete_async(self._store, key)
             except FileNotFoundError:
@@ -110,13 +112,13 @@ class ObjectStore:
 
     async def upload(self, key: str, chunks: AsyncIterator[bytes]) -> None:
         """Write an object from a stream; an error of the stream leaves nothing behind."""
-        with _object_errors("put"):
+        with _called("put"):
             size = _FILE_PART_BYTES if isinstance(self._store, LocalStore) else _PART_BYTES
             await obstore.put_async(self._store, key, chunks, chunk_size=size, max_concurrency=1)
 
     async def ping(self) -> None:
         """Return when the store answers."""
-        with _object_errors("list"):
+        with _called("list"):
             await obstore.list_with_delimiter_async(self._store, "ping")
 
     def _delete_one(self, key: str) -> None:
@@ -124,6 +126,12 @@ class ObjectStore:
             obstore.delete(self._store, key)
         except FileNotFoundError:
             return
+
+
+@contextmanager
+def _called(operation: str) -> Iterator[None]:
+    with called(Dependency.OBJECT_STORE, operation), _object_errors(operation):
+        yield
 
 
 @contextmanager

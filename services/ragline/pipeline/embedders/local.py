@@ -12,7 +12,10 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 from tokenizers import Encoding, Tokenizer
 
+from ragline.common.calls import called
 from ragline.common.config import ConfigError
+from ragline.common.span_names import GEN_AI_DIMENSIONS, GEN_AI_INPUT_TOKENS, Dependency
+from ragline.pipeline.gen_ai import embeddings_attributes, texts_content
 from ragline.pipeline.protocols import EmbeddedBatch
 from ragline.pipeline.text import well_formed
 from ragline.stores.protocols import Vector, Vectors
@@ -168,6 +171,16 @@ class LocalEmbedder:
         return self._loaded
 
     def _embed(self, texts: Sequence[str], *, start: int = 0) -> EmbeddedBatch:
+        provider, _, name = self._space.partition("/")
+        attributes = embeddings_attributes(provider, name, len(texts))
+        with called(Dependency.EMBEDDINGS, "embed", attributes) as call:
+            if call.content:
+                call.note(texts_content(texts))
+            batch = self._embedded(texts, start)
+            call.note({GEN_AI_INPUT_TOKENS: batch.tokens or 0, GEN_AI_DIMENSIONS: batch.vectors.shape[1]})
+        return batch
+
+    def _embedded(self, texts: Sequence[str], start: int) -> EmbeddedBatch:
         model = self._model()
         encodings = model.tokenizer.encode_batch([well_formed(text) for text in texts])
         order = sorted(range(len(encodings)), key=lambda index: len(encodings[index].ids))

@@ -4,6 +4,8 @@ import base64
 import binascii
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextvars import copy_context
+from functools import partial
 from itertools import islice
 from threading import Lock
 
@@ -11,7 +13,10 @@ import numpy as np
 from openai import OpenAI
 from openai.types import CreateEmbeddingResponse
 
+from ragline.common.calls import called
 from ragline.common.errors import DependencyError, ProtocolError
+from ragline.common.span_names import GEN_AI_DIMENSIONS, GEN_AI_INPUT_TOKENS, Dependency
+from ragline.pipeline.gen_ai import embeddings_attributes, texts_content
 from ragline.pipeline.openai_errors import SERVICE, openai_errors
 from ragline.pipeline.protocols import EmbeddedBatch
 from ragline.pipeline.text import well_formed
@@ -150,7 +155,7 @@ class OpenAIEmbedder:
         while True:
             if not stopping:
                 room = _WAITING_PER_THREAD * self._concurrency - len(pending)
-                pending |= {pool.submit(self._batch, *batch) for batch in islice(batches, room)}
+                pending |= {pool.submit(_in_context(partial(self._batch, *batch))) for batch in islice(batches, room)}
             if not pending:
                 break
             done, pending = wait(pending, return_when=FIRST_COMPLETED)
@@ -171,14 +176,29 @@ class OpenAIEmbedder:
 
     def _embed(self, texts: list[str]) -> tuple[Vectors, int | None]:
         """Vectors, and what they cost."""
-        with openai_errors(_OPERATION):
-            response = self._client.embeddings.create(input=texts, model=self._model, encoding_format="base64")
-        vectors = _unit_length(_vectors(response, len(texts)))
+        attributes = embeddings_attributes(SERVICE, self._model, len(texts))
+        with called(Dependency.EMBEDDINGS, _OPERATION, attributes) as call:
+            if call.content:
+                call.note(texts_content(texts))
+            with openai_errors(_OPERATION):
+                response = self._client.embeddings.create(input=texts, model=self._model, encoding_format="base64")
+            tokens = _tokens(response)
+            call.note({} if tokens is None else {GEN_AI_INPUT_TOKENS: tokens})
+            vectors = self._checked(_unit_length(_vectors(response, len(texts))))
+            call.note({GEN_AI_DIMENSIONS: vectors.shape[1]})
+        return vectors, tokens
+
+    def _checked(self, vectors: Vectors) -> Vectors:
         with self._lock:
             self._dimensions = self._dimensions or vectors.shape[1]
         if vectors.shape[1] != self._dimensions:
             raise _unusable(f"vectors of {vectors.shape[1]} dimensions after some of {self._dimensions}")
-        return vectors, _tokens(response)
+        return vectors
+
+
+def _in_context(work: Callable[[], EmbeddedBatch]) -> Callable[[], EmbeddedBatch]:
+    """The work with what is known here of the step: what its log lines say and which span it is below."""
+    return partial(copy_context().run, work)
 
 
 def _failure(done: Iterable[Future[EmbeddedBatch]]) -> DependencyError | None:

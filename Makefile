@@ -28,12 +28,18 @@ OASDIFF_VERSION := v1.35.0
 OASDIFF ?= $(or $(shell command -v oasdiff 2>/dev/null),$(CURDIR)/$(BIN)/oasdiff)
 FUZZ_SECONDS ?= 180
 
+# Prometheus and its promtool, of Debian's package: from PATH, else unpacked into .venv where there is an apt-get. It is not
+# installed: that would start a server.
+PROMETHEUS := $(CURDIR)/$(VENV)/prometheus
+PROMTOOL ?= $(or $(shell command -v promtool 2>/dev/null),$(PROMETHEUS)/usr/bin/promtool)
+
 # $(call timed,WHAT,COMMAND): run a command and say how long it took, whether it worked or not.
 timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$(($$(date +%s) - start)) s"; exit $$code
 
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
 	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs metrics-docs \
+	monitoring prometheus lint-alerts \
 	oasdiff lint-openapi openapi e2e bench format \
 	images keys update-deps clean
 
@@ -65,7 +71,7 @@ flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:
 
 test: check ## Run everything that CI runs
 
-check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart ## Linters, types, all tests but those on a cluster: exactly what CI runs
+check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart lint-alerts ## Linters, types, all tests but those on a cluster: exactly what CI runs
 
 lint: $(DEV) ## Check the code's form
 	$(call timed,lint,$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && \
@@ -122,6 +128,21 @@ chart-docs: $(DEV) ## Write the chart's schema and README from its values.yaml
 
 metrics-docs: $(DEV) ## Write docs/metrics.md from the metrics that the code declares
 	@$(BIN)/python docs/metrics.py
+
+monitoring: $(DEV) ## Write the chart's alerting rules and Grafana dashboards from charts/monitoring
+	@$(BIN)/python -m charts.monitoring
+
+prometheus: $(DEV) ## Unpack Debian's Prometheus into .venv, unless there is one or there is no apt-get (20 MB)
+	@command -v $(PROMTOOL) >/dev/null || ! command -v apt-get >/dev/null || { echo "== unpacking prometheus"; \
+		folder=$$(mktemp -d) && cd "$$folder" && \
+		{ apt-get download --quiet=2 prometheus 2>/dev/null || { apt-get update --quiet=2 && apt-get download --quiet=2 prometheus; }; } \
+		&& dpkg-deb --extract prometheus_*.deb $(PROMETHEUS); rm -r "$$folder"; }
+
+lint-alerts: prometheus ## Hold the alerting rules against promtool, and its tests of when each alert fires
+	@command -v $(PROMTOOL) >/dev/null || { echo "== lint-alerts: skipped, there is neither promtool nor apt-get"; [ -z "$$CI" ]; }
+	$(call timed,alerting rules,! command -v $(PROMTOOL) >/dev/null || { \
+		$(PROMTOOL) check rules charts/ragline/files/rules.yaml && \
+		$(PROMTOOL) test rules tests/unit/monitoring/rules.test.yaml; })
 
 format: $(DEV) ## Put the code into its form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .

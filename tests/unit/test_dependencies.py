@@ -20,7 +20,7 @@ LOCKS = {
     "dev": {"extras": ["laptop"], "groups": ["dev"]},
 }
 
-LOCKS_OF_GROUPS = {"build": "build", "checkov": "checkov", "models": "models"}
+LOCKS_OF_GROUPS = {"build": "build", "checkov": "checkov", "models": "models", "pictures": "pictures"}
 
 
 def _extra(name: str) -> list[Requirement]:

@@ -228,6 +228,9 @@ class WorkerConfig(BaseConfig):
     max_text_bytes: int = Field(50 * 2**20, ge=1, description="Most text of one document, UTF-8 bytes")
     parser_memory_bytes: int = Field(2**30, ge=2**28, description="Address space of the parser's process, bytes")
     parser_cpu_seconds: int = Field(20, ge=1, le=300, description="CPU time of one parser on one document, seconds")
+    worker_name: str = Field(
+        "", description="This worker's name behind its queue's: queue@name; empty: the host and the process id"
+    )
     worker_concurrency: int = Field(0, ge=0, le=256, description="Tasks at the same time; 0: what suits the queue")
     cache_dir: Path = Field(Path("storage/cache"), description="Where the local embedder's graph is kept once built")
     probe_dir: Path | None = Field(

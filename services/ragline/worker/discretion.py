@@ -1,8 +1,8 @@
-"""What a worker tells about its connection to whoever asks; Flower shows it on a page."""
+"""What a worker tells about its connection and its tasks to whoever asks; Flower shows it on a page."""
 
 from typing import Any
 
-from celery.app.amqp import AMQP
+from celery.app.amqp import AMQP, task_message
 from kombu.connection import Connection
 from kombu.utils.url import maybe_sanitize_url
 from typing_extensions import override
@@ -24,6 +24,11 @@ class _DiscreetConnection(Connection):
 
 
 class DiscreetAMQP(AMQP):
-    """Celery's way to its broker, over connections that keep passwords to themselves."""
+    """Celery's way to its broker, over connections that keep passwords to themselves. Its messages show ids alone."""
 
     Connection = _DiscreetConnection
+
+    @override
+    def as_task_v2(self, task_id: str, name: str, *args: Any, **options: Any) -> task_message:
+        shown = {"argsrepr": f"({task_id!r},)", "kwargsrepr": "{}"}
+        return super().as_task_v2(task_id, name, *args, **{**options, **shown})

@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
         return 2
     pool = POOLS[queue]
     # With the process id: two workers of a queue may run on one host.
-    worker = f"{queue}@{socket.gethostname()}-{os.getpid()}"
+    worker = f"{queue}@{config.worker_name or f'{socket.gethostname()}-{os.getpid()}'}"
     concurrency = str(config.worker_concurrency or pool.concurrency)
     # Workers of one queue share nothing but Redis: gossip and mingle would only make them slower to start.
     quiet = ["--without-gossip", "--without-mingle"]

@@ -138,9 +138,11 @@ class _Planner:
 
     def flower(self) -> Part:
         address = (f"--address={_LOCALHOST}", f"--port={self._local.flower_port}")
+        # Workers that are restarted have new names.
+        manners = ("--read-only", "--purge-offline-workers=60")
         return Part(
             name="flower",
-            argv=(sys.executable, "-m", "celery", "flower", *address, "--read-only"),
+            argv=(sys.executable, "-m", "celery", "flower", *address, *manners),
             env={**self._environment(), "CELERY_CONFIG_MODULE": "ragline.cli.supervisor.flower"},
             ready=http_ok(f"{self.flower_url}/healthcheck"),
             needs=self._broker_started(),

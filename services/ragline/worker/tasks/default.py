@@ -27,6 +27,10 @@ __all__ = [
 ]
 
 
+_ARITHMETIC = {"ignore_result": False, "resultrepr_maxsize": 0}
+"""Results go to the next link, and to no page of Flower's."""
+
+
 def _verify_step(context: ProcessContext) -> VerifyStep:
     return VerifyStep(ledger=context.ledger, files=context.files, vectors=context.part(build_vectors))
 
@@ -49,19 +53,19 @@ def start_workflow_task(self: StepTask, message: dict[str, Any]) -> None:
     self.run_step(message, _WorkflowStep, lease=WORKFLOW_LEASE)
 
 
-@shared_task(name="add_numbers_task", ignore_result=False)
+@shared_task(name="add_numbers_task", **_ARITHMETIC)
 def add_numbers_task(x: float, y: float) -> float:
     """Add two numbers."""
     return x + y
 
 
-@shared_task(name="divide_numbers_task", ignore_result=False)
+@shared_task(name="divide_numbers_task", **_ARITHMETIC)
 def divide_numbers_task(dividend: float, divisor: float) -> float:
     """Divide one number by another."""
     return dividend / divisor
 
 
-@shared_task(name="sum_numbers_task", ignore_result=False)
+@shared_task(name="sum_numbers_task", **_ARITHMETIC)
 def sum_numbers_task(numbers: list[float]) -> float:
     """Add up the results of parallel tasks."""
     return sum(numbers)

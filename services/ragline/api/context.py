@@ -18,6 +18,7 @@ from ragline.common.config import ApiConfig
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
 from ragline.common.errors import DependencyError, RagError, TransientError
 from ragline.stores.api_keys import ApiKeys
+from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.ledger.accepting import AcceptLedger, Bounds
 from ragline.stores.objects import ObjectStore
 from ragline.stores.rate_limits import RedisRateLimits
@@ -45,6 +46,7 @@ class ApiContext:
             # A second try for an idle connection that turns out to be dead, none after a timeout: it has cost the wait.
             retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
+        scripts = GroupedScripts(self._redis)
         self.ledger = AcceptLedger(
             self._redis,
             Bounds(
@@ -52,9 +54,10 @@ class ApiContext:
                 max_backlog_per_tenant=config.max_backlog_per_tenant,
                 tokens_per_day=config.tenant_tokens_per_day,
             ),
+            scripts=scripts,
         )
         self.streams = OpenStreams(limit=config.max_streams, limit_per_tenant=config.max_streams_per_tenant)
-        self.access = AccessControl(keys=ApiKeys(self._redis), limits=RedisRateLimits(self._redis), config=config)
+        self.access = AccessControl(keys=ApiKeys(self._redis), limits=RedisRateLimits(scripts), config=config)
         self.objects = ObjectStore(config.object_store_url)
         self.questions = QuestionSubmission(ledger=self.ledger, config=config)
         self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)

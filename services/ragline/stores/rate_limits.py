@@ -1,15 +1,15 @@
 """How many requests a caller has sent: moving windows of one minute in Redis, shared by all processes of the API."""
 
+import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, Protocol
 
-import redis.asyncio
 from limits.aio.storage.redis.bridge import RedisBridge
-from redis.exceptions import NoScriptError
 
+from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.ledger.scripts import redis_errors
 
 __all__ = ["WINDOW", "RateLimits", "RedisRateLimits", "Usage"]
@@ -60,7 +60,7 @@ class RedisRateLimits:
     """Moving windows by the scripts of the library ``limits``.
 
     Its own classes run one script to count and another one to tell how many are left, each a round trip, and wait until
-    the count is on the disk. Here both travel in one pipeline, and nothing is written.
+    the count is on the disk. Here both travel together, and nothing is written.
 
     Parameters
     ----------
@@ -69,45 +69,32 @@ class RedisRateLimits:
         when a request leaves the window.
     """
 
-    def __init__(self, client: "redis.asyncio.Redis", *, clock: Callable[[], float] = time.time) -> None:
-        # redis-py types every answer as one that may have to be awaited.
-        self._redis: Any = client
+    def __init__(self, scripts: GroupedScripts, *, clock: Callable[[], float] = time.time) -> None:
+        self._scripts = scripts
         self._clock = clock
-        self._acquire = self._redis.register_script(_FORGETTABLE + RedisBridge.SCRIPT_ACQUIRE_MOVING_WINDOW)
-        self._window = self._redis.register_script(RedisBridge.SCRIPT_MOVING_WINDOW)
+        self._acquire = scripts.add(_FORGETTABLE + RedisBridge.SCRIPT_ACQUIRE_MOVING_WINDOW)
+        self._window = scripts.add(RedisBridge.SCRIPT_MOVING_WINDOW)
 
     async def hit(self, policy: str, caller: str, limit: int) -> Usage:
         """See `RateLimits.hit`."""
         now = self._clock()
         key = _key(policy, caller)
-        acquire = (self._acquire, key, (now, limit, _WINDOW_SECONDS, 1))
+        acquire = self._scripts.call(self._acquire, (now, limit, _WINDOW_SECONDS, 1), keys=[key])
         with redis_errors("count request"):
-            acquired, window = await self._run(acquire, self._reading(key, limit, now))
+            # In this order: what is read has this request in it.
+            acquired, window = await asyncio.gather(acquire, self._read(key, limit, now))
         return _usage(window, limit, now, allowed=bool(acquired))
 
     async def look(self, policy: str, caller: str, limit: int) -> Usage:
         """See `RateLimits.look`."""
         now = self._clock()
         with redis_errors("read counted requests"):
-            [window] = await self._run(self._reading(_key(policy, caller), limit, now))
+            window = await self._read(_key(policy, caller), limit, now)
         usage = _usage(window, limit, now, allowed=True)
         return usage if usage.remaining else replace(usage, allowed=False)
 
-    def _reading(self, key: str, limit: int, now: float) -> tuple[Any, str, Sequence[float]]:
-        return self._window, key, (now - _WINDOW_SECONDS, limit)
-
-    async def _run(self, *calls: tuple[Any, str, Sequence[float]]) -> list[Any]:
-        pipe = self._redis.pipeline(transaction=False)
-        for script, key, args in calls:
-            pipe.evalsha(script.sha, 1, key, *args)
-        try:
-            answers: list[Any] = await pipe.execute()
-        except NoScriptError:
-            # A server that has just started. Given the scripts themselves, the pipeline asks for them each time.
-            for script, key, args in calls:
-                await script(keys=[key], args=args, client=pipe)
-            answers = await pipe.execute()
-        return answers
+    def _read(self, key: str, limit: int, now: float) -> Awaitable[Sequence[Any] | None]:
+        return self._scripts.call(self._window, (now - _WINDOW_SECONDS, limit), keys=[key])
 
 
 def _key(policy: str, caller: str) -> str:

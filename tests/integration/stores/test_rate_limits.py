@@ -12,6 +12,7 @@ from typing_extensions import override
 
 from ragline.common.errors import TransientError
 from ragline.common.redis_address import RedisAddress
+from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.rate_limits import RateLimits, RedisRateLimits
 from ragline.stores.redis_connection import async_redis_client
 from tests.support.access import Clock
@@ -29,7 +30,7 @@ class TestRedisRateLimits(RateLimitsContract):
     @asynccontextmanager
     async def store(self, clock: Clock) -> AsyncIterator[RateLimits]:
         async with _client(self.url) as client:
-            yield RedisRateLimits(client, clock=clock)
+            yield RedisRateLimits(GroupedScripts(client), clock=clock)
 
     def test_a_request_is_one_round_trip(self) -> None:
         async def story(limits: RateLimits, _clock: Clock) -> None:
@@ -92,7 +93,7 @@ def test_a_redis_that_is_away_is_a_transient_error(call: Callable[..., Awaitable
     async def story() -> None:
         async with _client(f"redis://127.0.0.1:{free_port()}/0") as client:
             with pytest.raises(TransientError):
-                await call(RedisRateLimits(client), "general", "x", 1)
+                await call(RedisRateLimits(GroupedScripts(client)), "general", "x", 1)
 
     asyncio.run(story())
 

@@ -26,6 +26,7 @@ from ragline.common.metadata import Scalar
 from ragline.common.models import JobState, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.telemetry import TraceContext, new_trace
+from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.ledger.keys import document_key, littered_key
 from ragline.stores.ledger.reading import (
     NO_COLLECTION,
@@ -153,12 +154,17 @@ class AcceptLedger(ReadLedger):
     ----------
     bounds
         What is refused.
+    scripts
+        Shared with others who call scripts for the same requests.
     """
 
-    def __init__(self, client: "redis.asyncio.Redis", bounds: Bounds | None = None) -> None:
+    def __init__(
+        self, client: "redis.asyncio.Redis", bounds: Bounds | None = None, *, scripts: GroupedScripts | None = None
+    ) -> None:
         super().__init__(client)
         self._bounds = bounds or Bounds()
-        self._scripts = {name: self._redis.register_script(script_source(name)) for name in _CALLS}
+        self._scripts = scripts or GroupedScripts(client)
+        self._names = {name: self._scripts.add(script_source(name)) for name in _CALLS}
 
     async def accept_document(self, new: NewDocument, trace: TraceContext) -> Submission:
         """Record an upload and queue its first step in one atomic call.
@@ -307,7 +313,7 @@ class AcceptLedger(ReadLedger):
 
     async def _call(self, name: str, *args: str | bytes | int) -> Any:  # noqa: ANN401 - the shape depends on the script
         with redis_errors(name):
-            return await self._scripts[name](keys=[], args=list(args))
+            return await self._scripts.call(self._names[name], args)
 
 
 def _refuse(answer: Sequence[str], fields: Mapping[str, Any]) -> NoReturn:

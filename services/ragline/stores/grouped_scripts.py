@@ -1,0 +1,120 @@
+"""Lua scripts that are called at the same time travel to Redis together: one write, one read, one wait for the disk."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import redis.asyncio
+from redis.exceptions import NoScriptError
+
+__all__ = ["GroupedScripts"]
+
+_MAX_GROUP = 64
+"""Most calls of one group: Redis works through a group at one go, 10 ms for accepting so many questions."""
+
+_Argument = str | bytes | int | float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    sha: str
+    keys: Sequence[str]
+    args: Sequence[_Argument]
+    answer: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    def settle(self, answer: Any) -> None:  # noqa: ANN401 - whatever the script answers, or an error
+        # A caller that was cancelled waits no longer.
+        if self.answer.done():
+            return
+        if isinstance(answer, Exception):
+            self.answer.set_exception(answer)
+        else:
+            self.answer.set_result(answer)
+
+
+class GroupedScripts:
+    """Calls scripts; one instance for all requests of a process.
+
+    Calls of one turn of the event loop form a group, so nobody waits for company: alone, a call leaves at once, and the
+    busier a process is, the more requests it reads in one turn. Redis runs the calls of a group in their order, each
+    atomic by itself.
+
+    Parameters
+    ----------
+    max_group
+        Most calls of a group; more go in several at the same time.
+    """
+
+    def __init__(self, client: "redis.asyncio.Redis", *, max_group: int = _MAX_GROUP) -> None:
+        # redis-py types every answer as one that may have to be awaited.
+        self._redis: Any = client
+        self._max_group = max_group
+        self._sources: dict[str, str | bytes] = {}
+        self._waiting: list[_Call] = []
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def add(self, source: str | bytes) -> str:
+        """Make a script known.
+
+        Parameters
+        ----------
+        source
+            Its Lua text.
+
+        Returns
+        -------
+        str
+            Its name for `call`.
+        """
+        sha: str = self._redis.register_script(source).sha
+        self._sources[sha] = source
+        return sha
+
+    def call(self, sha: str, args: Sequence[_Argument], *, keys: Sequence[str] = ()) -> "asyncio.Future[Any]":
+        """What a script will answer: to be awaited, with what redis-py raises for this call or for the way to Redis."""
+        call = _Call(sha=sha, keys=keys, args=args)
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._waiting.append(call)
+        return call.answer
+
+    def _send(self) -> None:
+        calls = [call for call in self._waiting if not call.answer.done()]
+        self._waiting.clear()
+        for begin in range(0, len(calls), self._max_group):
+            # In a task of its own: a caller that is cancelled takes nobody with it.
+            task = asyncio.create_task(self._run(calls[begin : begin + self._max_group]))
+            self._under_way.add(task)
+            task.add_done_callback(self._under_way.discard)
+
+    async def _run(self, calls: Sequence[_Call]) -> None:
+        try:
+            answers = await self._answers(calls)
+        except Exception as error:  # noqa: BLE001 - raised again where each of them is awaited
+            answers = [error] * len(calls)
+        except asyncio.CancelledError:
+            for call in calls:
+                call.answer.cancel()
+            raise
+        for call, answer in zip(calls, answers, strict=True):
+            call.settle(answer)
+
+    async def _answers(self, calls: Sequence[_Call]) -> list[Any]:
+        answers = await self._pipeline(calls)
+        unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            # A server that has just started.
+            for sha in {calls[number].sha for number in unknown}:
+                await self._redis.script_load(self._sources[sha])
+            again = await self._pipeline([calls[number] for number in unknown])
+            for number, answer in zip(unknown, again, strict=True):
+                answers[number] = answer
+        return answers
+
+    async def _pipeline(self, calls: Sequence[_Call]) -> list[Any]:
+        pipe = self._redis.pipeline(transaction=False)
+        for call in calls:
+            pipe.evalsha(call.sha, len(call.keys), *call.keys, *call.args)
+        answers: list[Any] = await pipe.execute(raise_on_error=False)
+        return answers

@@ -57,8 +57,8 @@ install-dev: $(DEV) ## Install the development tools as well
 env: ## Make .env from .env.example unless there is one
 	@test -e .env || { cp .env.example .env && echo "Made .env; every line in it is optional."; }
 
-up: $(LAPTOP) ## Start the API, four workers, Valkey and Chroma (FLOWER=1: and Flower)
-	@$(BIN)/ragline up $(if $(FLOWER),--flower)
+up: $(LAPTOP) ## Start the API, four workers, Valkey and Chroma (FLOWER=1: and Flower; OBSERVE=1: traces)
+	@$(BIN)/ragline up $(if $(FLOWER),--flower) $(if $(OBSERVE),--observe)
 
 api: $(LAPTOP) ## Start one API process
 	@$(BIN)/ragline part $@

@@ -4,7 +4,6 @@ Exit status of all commands: 0 done; 1 refused or failed; 2 wrong use or setting
 4 the collection holds no evidence (`ask`); 5 not consistent (`verify`).
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +11,14 @@ import typer
 from rich.console import Console
 
 from ragline.cli.asking import print_citations, read_answer
-from ragline.cli.client import RaglineClient
 from ragline.cli.exits import EXIT_FAILED, plain_failures, print_json
 from ragline.cli.failures import ApiFailure
 from ragline.cli.ingesting import ingest_files, outcome_table
 from ragline.cli.keys import app as keys_app
+from ragline.cli.operating import app as operating_app
+from ragline.cli.options import ApiUrl, AsJson, connect
 from ragline.cli.replies import Consistency, understood
 from ragline.cli.showing import consistency_table, status_table
-from ragline.cli.supervisor.data_folder import running_service
-from ragline.common.config import LocalConfig, load_config
 
 __all__ = ["app"]
 
@@ -39,20 +37,19 @@ app = typer.Typer(
 )
 
 app.add_typer(keys_app, name="keys")
+app.add_typer(operating_app)
 
-_ApiUrl = Annotated[
-    str | None,
-    typer.Option("--api-url", envvar="RAGLINE_URL", help="Address of the API; default: the one `ragline up` started"),
-]
 _Collection = Annotated[str, typer.Option("--collection", "-c", help="Set of documents")]
 _DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Everything the service keeps; default: `storage`")]
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
 
 
 @app.command()
 def up(
     *,
     flower: Annotated[bool, typer.Option("--flower", help="Start Flower, the view of the workers, as well")] = False,
+    observe: Annotated[
+        bool, typer.Option("--observe", help="Trace every request, and show the traces on a page of this computer")
+    ] = False,
     data_dir: _DataDir = None,
 ) -> None:
     """Start the whole service on this computer: Valkey, Chroma, the API and four workers. Ctrl-C stops it.
@@ -60,18 +57,20 @@ def up(
     Exit status: 0 told to stop; 1 a part failed for good, a port is taken or the folder is in use; 2 wrong settings.
     """
     # Imported here: the other commands work without the server's packages, and start faster.
-    from ragline.cli.supervisor.plan import load_settings  # noqa: PLC0415
+    from ragline.cli.supervisor.plan import Extras, load_settings  # noqa: PLC0415
     from ragline.cli.up import serve  # noqa: PLC0415
 
     with plain_failures():
-        status = serve(load_settings(data_dir), console=Console(), flower=flower)
+        extras = Extras(flower=flower, observe=observe)
+        status = serve(load_settings(data_dir), console=Console(), extras=extras)
     raise typer.Exit(status)
 
 
 @app.command()
 def part(
     name: Annotated[
-        str, typer.Argument(help="api, worker-default, worker-document, worker-vectorstore, worker-rag, flower")
+        str,
+        typer.Argument(help="api, worker-default, worker-document, worker-vectorstore, worker-rag, flower, observer"),
     ],
     *,
     data_dir: _DataDir = None,
@@ -112,11 +111,11 @@ def ingest(
     *,
     collection: _Collection = "default",
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Follow the documents until they can be asked")] = True,
-    api_url: _ApiUrl = None,
+    api_url: ApiUrl = None,
 ) -> None:
     """Upload PDFs into a collection. Exit status 1 if any of them failed."""
     console = Console()
-    with plain_failures(), _client(api_url) as client:
+    with plain_failures(), connect(api_url) as client:
         outcomes = ingest_files(client, files, collection=collection, wait=wait, console=console)
     console.print(outcome_table(outcomes))
     raise typer.Exit(0 if all(outcome.ok for outcome in outcomes) else EXIT_FAILED)
@@ -128,12 +127,12 @@ def ask(
     *,
     collection: _Collection = "default",
     top_k: Annotated[int | None, typer.Option(min=1, max=50, help="Passages the answer may rest on")] = None,
-    as_json: _AsJson = False,
-    api_url: _ApiUrl = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
 ) -> None:
     """Ask a collection. Exit status 0 when it was answered, 4 when there is no evidence for an answer."""
     console = Console()
-    with plain_failures(), _client(api_url) as client:
+    with plain_failures(), connect(api_url) as client:
         if as_json:
             reply = client.ask(collection, question, top_k=top_k)
             print_json(reply)
@@ -149,11 +148,11 @@ def ask(
 def status(
     name: Annotated[str, typer.Argument(metavar="ID", help="doc_... or job_...")],
     *,
-    as_json: _AsJson = False,
-    api_url: _ApiUrl = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
 ) -> None:
     """Where a document or a job is, why it waits and what happens next."""
-    with plain_failures(), _client(api_url) as client:
+    with plain_failures(), connect(api_url) as client:
         reply = client.document(name) if name.startswith("doc_") else client.job(name)
     if as_json:
         print_json(reply)
@@ -165,11 +164,11 @@ def status(
 def verify(
     collection: Annotated[str, typer.Argument(help="Set of documents")],
     *,
-    as_json: _AsJson = False,
-    api_url: _ApiUrl = None,
+    as_json: AsJson = False,
+    api_url: ApiUrl = None,
 ) -> None:
     """Compare the stored chunks of a collection with what they should be. Exit status 5 when they differ."""
-    with plain_failures(), _client(api_url) as client:
+    with plain_failures(), connect(api_url) as client:
         job = client.finished(client.verify(collection).job_id)
         if job.error or job.status != "succeeded":
             reason = f"{job.error.title}: {job.error.detail} (code {job.error.code})" if job.error else ""
@@ -180,12 +179,3 @@ def verify(
     else:
         Console().print(consistency_table(collection, report))
     raise typer.Exit(0 if report.consistent else _EXIT_INCONSISTENT)
-
-
-def _client(api_url: str | None) -> RaglineClient:
-    if api_url is None:
-        local = load_config(LocalConfig)
-        running = running_service(local.data_dir)
-        api_url = running.api_url if running else f"http://127.0.0.1:{local.api_port}"
-    # From the environment only: arguments are for every user of the computer to read.
-    return RaglineClient(api_url, api_key=os.environ.get("RAGLINE_API_KEY"))

@@ -272,6 +272,9 @@ class LocalConfig(_Settings):
     redis_port: int = Field(6380, ge=1, le=65535, description="Port of the embedded Valkey")
     chroma_port: int = Field(8001, ge=1, le=65535, description="Port of the embedded Chroma server")
     flower_port: int = Field(5555, ge=1, le=65535, description="Port of Flower")
+    observer_port: int = Field(
+        4318, ge=1, le=65535, description="Port that `ragline up --observe` takes and shows traces on"
+    )
     api_port: int = Field(8000, ge=1, le=65535, description="Port the API listens on")
     redis_url: SecretStr | None = Field(None, description="Use this Redis instead of the embedded one")
     chroma_url: str | None = Field(

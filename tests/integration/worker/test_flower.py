@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ragline.cli.supervisor.plan import load_settings, make_plan
+from ragline.cli.supervisor.plan import Extras, load_settings, make_plan
 from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.queues import JobKind, Queue
 from ragline.stores.ledger.accepting import NewJob
@@ -62,7 +62,7 @@ class Scene:
 def _of_the_laptop(folder: Path, redis_url: str, port: int, patch: pytest.MonkeyPatch) -> Process:
     for name, value in {"REDIS_URL": redis_url, "FLOWER_PORT": str(port), "DATA_DIR": str(folder)}.items():
         patch.setenv(name, value)
-    part = make_plan(load_settings(), flower=True).parts[-1]
+    part = make_plan(load_settings(), Extras(flower=True)).parts[-1]
     argv = [word.replace("workers=60", f"workers={PURGE_SECONDS}") for word in part.argv]
     assert argv != list(part.argv)
     return Process(argv, log=folder / "flower.log", env={**part.env, "FLOWER_BASIC_AUTH": ":".join(AUTH)})

@@ -44,3 +44,12 @@ def test_a_worker_joins_the_parts_of_its_data_folder(tmp_path: Path, monkeypatch
 def test_an_unknown_part_is_refused_with_the_names_of_all(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"nope; there are valkey, chroma, api, worker-default"):
         run_part(load_settings(tmp_path), "nope")
+
+
+def test_only_the_observer_itself_counts_on_an_observer(tmp_path: Path) -> None:
+    with pytest.raises(_Became) as became:
+        run_part(load_settings(tmp_path), "observer")
+    assert "ragline.cli.observer.main:create_app" in became.value.argv
+    with pytest.raises(_Became) as became:
+        run_part(load_settings(tmp_path), "api")
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in became.value.env

@@ -5,11 +5,15 @@ from runpy import run_module
 import pytest
 
 from ragline.cli.supervisor.parts import StopOrder
-from ragline.cli.supervisor.plan import Plan, load_settings, make_plan
+from ragline.cli.supervisor.plan import Extras, Plan, load_settings, make_plan
 from ragline.common.config import ApiConfig, ConfigError, LocalConfig, WorkerConfig
 from ragline.common.queues import Queue
 
 Planner = Callable[..., Plan]
+
+NONE = Extras()
+FLOWER = Extras(flower=True)
+OBSERVE = Extras(observe=True)
 
 
 @pytest.fixture
@@ -20,10 +24,10 @@ def plan_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planner:
         for name in config.model_fields:
             monkeypatch.delenv(name.upper(), raising=False)
 
-    def plan(*, flower: bool = False, data_dir: Path | None = None, **settings: str) -> Plan:
+    def plan(*, extras: Extras = NONE, data_dir: Path | None = None, **settings: str) -> Plan:
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
-        return make_plan(load_settings(data_dir), flower=flower)
+        return make_plan(load_settings(data_dir), extras)
 
     return plan
 
@@ -56,7 +60,7 @@ def test_addresses_reach_the_parts_by_environment(plan_with: Planner, tmp_path: 
 
 def test_a_store_of_the_users_own_is_used_and_not_started(plan_with: Planner) -> None:
     given = {"REDIS_URL": "redis://:s3cret@elsewhere:6379/0", "CHROMA_URL": "http://elsewhere:8000"}
-    plan = plan_with(**given, OBJECT_STORE_URL="s3://bucket", flower=True)
+    plan = plan_with(**given, OBJECT_STORE_URL="s3://bucket", extras=FLOWER)
     assert plan.parts[0].name == "api"
     assert plan.parts[0].needs == ()
     assert {port.owner for port in plan.ports} == {"API", "Flower"}
@@ -75,13 +79,17 @@ def test_a_password_needs_a_redis_of_the_users_own(plan_with: Planner) -> None:
 
 
 def test_a_redis_behind_sentinels_is_used_and_not_started(plan_with: Planner) -> None:
-    plan = plan_with(REDIS_URL="sentinel://one:1,two:2/0", REDIS_SENTINEL_MASTER="m", REDIS_PASSWORD="pw", flower=True)
+    plan = plan_with(
+        REDIS_URL="sentinel://one:1,two:2/0", REDIS_SENTINEL_MASTER="m", REDIS_PASSWORD="pw", extras=FLOWER
+    )
     assert "valkey" not in [part.name for part in plan.parts]
     assert {part.env["REDIS_URL"] for part in plan.parts if part.name != "chroma"} == {"sentinel://:pw@one:1,two:2/0"}
 
 
 def test_flower_is_told_the_broker_by_the_settings_of_all(plan_with: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
-    plan = plan_with(REDIS_URL="sentinel://one:1,two:2/0", REDIS_SENTINEL_MASTER="m", REDIS_PASSWORD="pw", flower=True)
+    plan = plan_with(
+        REDIS_URL="sentinel://one:1,two:2/0", REDIS_SENTINEL_MASTER="m", REDIS_PASSWORD="pw", extras=FLOWER
+    )
     flower = plan.parts[-1]
     assert not any("pw" in word for word in flower.argv)
     for name, value in flower.env.items():
@@ -91,6 +99,30 @@ def test_flower_is_told_the_broker_by_the_settings_of_all(plan_with: Planner, mo
     assert settings["broker_transport_options"]["master_name"] == "m"
 
 
+def test_the_observer_is_told_of_every_request_and_ends_last(plan_with: Planner) -> None:
+    plan = plan_with(extras=OBSERVE, OBSERVER_PORT="4400")
+    observer, parts = plan.parts[0], {part.name: part for part in plan.parts}
+    assert (observer.name, plan.observer_url) == ("observer", "http://127.0.0.1:4400")
+    assert 4400 in {port.number for port in plan.ports}
+    assert max(part.stop_order for part in plan.parts) == observer.stop_order == StopOrder.OBSERVER
+    endpoints = {parts[name].env["OTEL_EXPORTER_OTLP_ENDPOINT"] for name in ("api", *(f"worker-{q}" for q in Queue))}
+    assert endpoints == {plan.observer_url}
+
+
+def test_without_being_asked_nobody_is_observed(plan_with: Planner) -> None:
+    plan = plan_with()
+    assert plan.observer_url is None
+    assert not any("OTEL_EXPORTER_OTLP_ENDPOINT" in part.env for part in plan.parts)
+
+
+def test_a_collector_of_the_users_own_is_used_and_no_observer_started(plan_with: Planner) -> None:
+    plan = plan_with(extras=OBSERVE, OTEL_EXPORTER_OTLP_ENDPOINT="http://collector:4318")
+    assert plan.observer_url is None
+    assert "observer" not in [part.name for part in plan.parts]
+    # It comes to the parts as every setting of the environment does.
+    assert not any("OTEL_EXPORTER_OTLP_ENDPOINT" in part.env for part in plan.parts)
+
+
 def test_what_the_user_set_is_left_alone(plan_with: Planner, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("UPLOAD_ROOT=/srv/pdfs\nLOG_FORMAT=json\nRATE_LIMIT_RAG_PER_MINUTE=5\n")
     env = plan_with(CACHE_DIR="/srv/cache").parts[-1].env
@@ -98,7 +130,7 @@ def test_what_the_user_set_is_left_alone(plan_with: Planner, tmp_path: Path) -> 
 
 
 def test_the_broker_starts_first_and_stops_last(plan_with: Planner) -> None:
-    parts = plan_with(flower=True).parts
+    parts = plan_with(extras=FLOWER).parts
     assert {part.name: part.stop_order for part in parts if part.stop_order} == {
         "valkey": StopOrder.BROKER,
         "chroma": StopOrder.VECTORS,

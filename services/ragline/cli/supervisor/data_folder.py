@@ -28,6 +28,7 @@ class RunningService(BaseModel):
     api_url: str
     redis_url: str
     chroma_url: str
+    observer_url: str | None = None
     started_at: datetime
 
 

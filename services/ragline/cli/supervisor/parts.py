@@ -11,11 +11,12 @@ __all__ = ["Limits", "Part", "StopOrder"]
 
 
 class StopOrder(IntEnum):
-    """Which parts end first. The broker is last: until then everybody can still record what they did."""
+    """Which parts end first. Each part that is left still takes what the others have to record, or spans to show."""
 
     WORK = 0
     VECTORS = 1
     BROKER = 2
+    OBSERVER = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from ragline.common.config import ApiConfig, ConfigError, LocalConfig, WorkerCon
 from ragline.common.queues import Queue
 from ragline.common.redis_address import RedisAddress
 
-__all__ = ["LaptopSettings", "Plan", "load_settings", "make_plan"]
+__all__ = ["Extras", "LaptopSettings", "Plan", "load_settings", "make_plan"]
 
 _LOCALHOST = "127.0.0.1"
 
@@ -35,6 +35,22 @@ class LaptopSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """Parts that run only when they are asked for.
+
+    Attributes
+    ----------
+    flower
+        The view of the workers.
+    observe
+        The observer of traces; with a collector in the settings there is none.
+    """
+
+    flower: bool = False
+    observe: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """Everything there is to know before the first part is started."""
 
@@ -45,6 +61,7 @@ class Plan:
     redis_url: str
     chroma_url: str
     flower_url: str | None
+    observer_url: str | None
 
     @property
     def log_dir(self) -> Path:
@@ -79,25 +96,29 @@ def load_settings(data_dir: Path | None = None) -> LaptopSettings:
     return LaptopSettings(local=local, api=api, worker=load_config(WorkerConfig))
 
 
-def make_plan(settings: LaptopSettings, *, flower: bool) -> Plan:
-    """The parts of the service; a store whose address was given is not one of them."""
+def make_plan(settings: LaptopSettings, extras: Extras) -> Plan:
+    """The parts of the service; a store or a collector of traces whose address was given is not one of them."""
     local, api = settings.local, settings.api
-    plan = _Planner(settings)
+    observe = extras.observe and not api.otel_exporter_otlp_endpoint
+    plan = _Planner(settings, observe=observe)
     parts = [*plan.stores(), plan.api(), *plan.workers()]
-    if flower:
+    if observe:
+        parts.insert(0, plan.observer())
+    if extras.flower:
         parts.append(plan.flower())
     return Plan(
         parts=tuple(parts),
-        ports=_ports(local, api, flower=flower),
+        ports=_ports(local, api, flower=extras.flower, observe=observe),
         data_dir=local.data_dir,
         api_url=plan.api_url,
         redis_url=plan.redis.url,
         chroma_url=plan.chroma_url,
-        flower_url=plan.flower_url if flower else None,
+        flower_url=plan.flower_url if extras.flower else None,
+        observer_url=plan.observer_url if observe else None,
     )
 
 
-def _ports(local: LocalConfig, api: ApiConfig, *, flower: bool) -> tuple[Port, ...]:
+def _ports(local: LocalConfig, api: ApiConfig, *, flower: bool, observe: bool) -> tuple[Port, ...]:
     ports = [Port(number=api.api_port, owner="API", setting="API_PORT", host=api.api_host)]
     if local.redis_url is None:
         ports.append(Port(number=local.redis_port, owner="Valkey", setting="REDIS_PORT"))
@@ -105,13 +126,16 @@ def _ports(local: LocalConfig, api: ApiConfig, *, flower: bool) -> tuple[Port, .
         ports.append(Port(number=local.chroma_port, owner="Chroma", setting="CHROMA_PORT"))
     if flower:
         ports.append(Port(number=local.flower_port, owner="Flower", setting="FLOWER_PORT"))
+    if observe:
+        ports.append(Port(number=local.observer_port, owner="Observer", setting="OBSERVER_PORT"))
     return tuple(ports)
 
 
 class _Planner:
-    def __init__(self, settings: LaptopSettings) -> None:
+    def __init__(self, settings: LaptopSettings, *, observe: bool) -> None:
         self._local = settings.local
         self._settings = settings
+        self._observe = observe
         embedded = f"redis://{_LOCALHOST}:{settings.local.redis_port}/0"
         self.redis = settings.api.redis_server if settings.local.redis_url else RedisAddress(url=embedded)
         self.chroma_url = settings.local.chroma_url or f"http://{_LOCALHOST}:{settings.local.chroma_port}"
@@ -120,6 +144,7 @@ class _Planner:
         shown = {"0.0.0.0": _LOCALHOST, "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
         self.api_url = f"http://{shown}:{settings.api.api_port}"
         self.flower_url = f"http://{_LOCALHOST}:{settings.local.flower_port}"
+        self.observer_url = f"http://{_LOCALHOST}:{settings.local.observer_port}"
 
     def api(self) -> Part:
         config = self._settings.api
@@ -146,6 +171,26 @@ class _Planner:
             env={**self._environment(), "CELERY_CONFIG_MODULE": "ragline.cli.supervisor.flower"},
             ready=http_ok(f"{self.flower_url}/healthcheck"),
             needs=self._broker_started(),
+        )
+
+    def observer(self) -> Part:
+        address = ("--host", _LOCALHOST, "--port", str(self._local.observer_port))
+        # Of a whole trace only the newest spans may be on their way when the service ends.
+        manners = ("--no-access-log", "--no-proxy-headers", "--ws", "none", "--timeout-graceful-shutdown", "2")
+        return Part(
+            name="observer",
+            argv=(
+                sys.executable,
+                "-m",
+                "uvicorn",
+                "ragline.cli.observer.main:create_app",
+                "--factory",
+                *address,
+                *manners,
+            ),
+            ready=http_ok(f"{self.observer_url}/healthz"),
+            stop_order=StopOrder.OBSERVER,
+            shown=re.compile("WARN|ERROR|rror:|spans not taken"),
         )
 
     def stores(self) -> list[Part]:
@@ -201,6 +246,7 @@ class _Planner:
             "CHROMA_URL": self.chroma_url,
             "OBJECT_STORE_URL": self._local.object_store_url or (data_dir / "objects").as_uri(),
             "API_PORT": str(api.api_port),
+            **({"OTEL_EXPORTER_OTLP_ENDPOINT": self.observer_url} if self._observe else {}),
             "PYTHONUNBUFFERED": "1",
         }
 

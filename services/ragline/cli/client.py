@@ -20,6 +20,9 @@ _CONNECT_SECONDS = 5.0
 _SILENCE_SECONDS = 90.0
 """Longest silence of the API: a stream has a heartbeat every 15 s, a synchronous query takes at most 60 s."""
 
+_EVENT_PAUSE_SECONDS = 1.0
+"""A stream that has been silent for so long has given all that has happened."""
+
 _LONG_POLL_SECONDS = 20
 _RETRIES = 5
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -104,6 +107,25 @@ class RaglineClient:
             _check(source.response)
             yield from source
 
+    def events_so_far(self, job_id: str) -> list[httpx2.ServerSentEvent]:
+        """What has happened in a job until now."""
+        events: list[httpx2.ServerSentEvent] = []
+        patience = httpx2.Timeout(_CONNECT_SECONDS, read=_EVENT_PAUSE_SECONDS)
+        with self._failures():
+            try:
+                with self._http.sse(f"{_job_path(job_id)}/events", timeout=patience) as source:
+                    _check(source.response)
+                    for event in source:
+                        events.append(event)  # noqa: PERF402 - what came before the silence counts
+            except httpx2.ReadTimeout:
+                # All that is there comes at once; then the stream of a job that goes on is silent.
+                pass
+        return events
+
+    def error_page(self, code: str) -> str:
+        """What an error code means and what to do about it; empty when the API does not know it."""
+        return self._text(f"/errors/{quote(code, safe='')}") or ""
+
     def finished(self, job_id: str) -> Job:
         """The job once it has ended."""
         while True:
@@ -115,6 +137,14 @@ class RaglineClient:
     def job(self, job_id: str) -> dict[str, Any]:
         """Everything the API says about a job."""
         return self._json("GET", _job_path(job_id))
+
+    def metrics(self) -> str | None:
+        """The API's metrics as Prometheus reads them, or None when it has none."""
+        return self._text("/metrics")
+
+    def tasks_info(self) -> dict[str, Any]:
+        """Queues and workers."""
+        return self._json("GET", "/tasks/info")
 
     def upload(self, collection: str, path: Path) -> Submission:
         """Send a file; the API takes the work and answers before it is done."""
@@ -149,6 +179,14 @@ class RaglineClient:
         if not isinstance(reply, dict):
             raise ApiFailure(f"{self.base_url} answered {path} with something that is not Ragline's")
         return reply
+
+    def _text(self, path: str) -> str | None:
+        with self._failures():
+            response = self._patiently("GET", path)
+            if response.status_code == httpx2.codes.NOT_FOUND:
+                return None
+            _check(response)
+            return response.text
 
     def _patiently(self, method: str, path: str, **options: Any) -> httpx2.Response:  # noqa: ANN401 - httpx2's options
         for _ in range(_RETRIES):

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ragline.cli.exits import plain_failures, print_json
-from ragline.cli.supervisor.data_folder import running_service
+from ragline.cli.options import AsJson, local_service
 from ragline.common.access import Scope
-from ragline.common.config import BaseConfig, LocalConfig, load_config
+from ragline.common.config import BaseConfig, load_config
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, DEFAULT_TENANT
 from ragline.common.redis_address import RedisAddress
 from ragline.stores.api_keys import ApiKeyAdministration, StoredKey
@@ -45,7 +45,6 @@ def duration(text: str) -> timedelta:
     return timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
 _KeyId = Annotated[str, typer.Argument(metavar="ID", help="key_..., as `ragline keys list` shows it")]
 _PerMinute = typer.Option(min=0, help="Its own limit; 0: none; default: the service's", show_default=False)
 
@@ -63,7 +62,7 @@ def create(
     ] = None,
     general_per_minute: Annotated[int | None, _PerMinute] = None,
     rag_per_minute: Annotated[int | None, _PerMinute] = None,
-    as_json: _AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a key and print it, this once."""
     scopes = frozenset(scope or {Scope.INGEST, Scope.QUERY, Scope.READ})
@@ -75,7 +74,7 @@ def create(
 
 
 @app.command("list")
-def list_keys(*, as_json: _AsJson = False) -> None:
+def list_keys(*, as_json: AsJson = False) -> None:
     """Show all keys there ever were, oldest first, without what would let anybody in."""
     with _administration() as keys:
         found = keys.list()
@@ -89,7 +88,7 @@ def list_keys(*, as_json: _AsJson = False) -> None:
 
 
 @app.command()
-def revoke(key_id: _KeyId, *, as_json: _AsJson = False) -> None:
+def revoke(key_id: _KeyId, *, as_json: AsJson = False) -> None:
     """Refuse a key from now on; the API may take five seconds to notice."""
     with _administration() as keys:
         key = keys.revoke(key_id)
@@ -106,7 +105,7 @@ def rotate(
     overlap: Annotated[
         timedelta, typer.Option(parser=duration, metavar="24h", help="How long the old key still works")
     ] = "24h",  # type: ignore[assignment] # typer parses defaults, too
-    as_json: _AsJson = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a new key with the same properties and print it, this once; the old one expires after the overlap."""
     with _administration() as keys:
@@ -130,7 +129,7 @@ def _redis_address() -> RedisAddress:
     """The Redis of the settings; when they name none, that of the `ragline up` which runs here."""
     config = load_config(BaseConfig)
     if "redis_url" not in config.model_fields_set:
-        running = running_service(load_config(LocalConfig).data_dir)
+        running = local_service()
         if running is not None:
             return RedisAddress(url=running.redis_url)
     return config.redis_server

@@ -7,7 +7,7 @@ import httpx2
 import pytest
 from typer.testing import CliRunner
 
-from ragline.cli import main
+from ragline.cli import main, options
 from ragline.cli.client import RaglineClient
 from ragline.cli.supervisor.data_folder import locked
 from tests.support.fake_api import FakeApi, events, problem
@@ -31,7 +31,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     def command(api: FakeApi | None, *words: str) -> tuple[int, str, str]:
         if api:
             patient = functools.partial(RaglineClient, transport=api.transport, pause=lambda _: None)
-            monkeypatch.setattr(main, "RaglineClient", patient)
+            monkeypatch.setattr(options, "RaglineClient", patient)
         result = CliRunner().invoke(main.app, list(words))
         return result.exit_code, result.stdout, result.stderr
 

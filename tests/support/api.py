@@ -24,6 +24,7 @@ class ApiAlone:
 
     process: Process
     valkey: Process
+    redis_url: str
     port: int
     client: httpx2.Client
     objects: Path
@@ -63,7 +64,7 @@ def running_api(folder: Path, server: str, settings: Mapping[str, str] | None = 
         exits.callback(process.stop)
         client = exits.enter_context(httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=60))
         process.wait_ready(lambda: _lives(client))
-        yield ApiAlone(process=process, valkey=valkey, port=port, client=client, objects=objects)
+        yield ApiAlone(process=process, valkey=valkey, redis_url=redis_url, port=port, client=client, objects=objects)
 
 
 def serve_command(port: int) -> list[str]:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import structlog
+
 from ragline.api.forms import FormFile, UploadForm
 from ragline.api.submissions import DocumentSubmission, Upload
 from ragline.common.errors import DependencyError, InvalidRequest, RagError
@@ -9,6 +11,8 @@ from ragline.common.models import Submission
 from ragline.common.telemetry import TraceContext
 
 __all__ = ["BatchOutcome", "BatchSubmission"]
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +86,12 @@ class BatchSubmission:
             idempotency_key=None if key is None else f"{key} file {len(self._outcomes)}",
         )
         try:
-            return await self._documents.submit(upload, tenant=self._tenant, trace=self._trace)
+            submission = await self._documents.submit(upload, tenant=self._tenant, trace=self._trace)
         except RagError as error:
             return error
+        # The request's own line cannot name them all.
+        logger.info("file accepted", job_id=submission.job_id, document_id=submission.document_id)
+        return submission
 
     def _raise_unless_accepted(self, error: RagError) -> None:
         if not any(isinstance(done.outcome, Submission) for done in self._outcomes):

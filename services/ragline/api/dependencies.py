@@ -14,6 +14,7 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from ragline.api.context import ApiContext
 from ragline.common.access import Principal, Scope
 from ragline.common.errors import Forbidden
+from ragline.common.logging import note_job
 from ragline.common.models import Submission
 from ragline.common.telemetry import TraceContext
 from ragline.stores.ledger.accepting import Idempotency, NewJob
@@ -82,7 +83,9 @@ async def get_start(
     """Accepts a job on behalf of this request."""
 
     async def start(new: NewJob) -> Submission:
-        return await context.ledger.accept_job(replace(new, idempotency=repeatable), trace)
+        submission = await context.ledger.accept_job(replace(new, idempotency=repeatable), trace)
+        note_job(submission.job_id, submission.document_id)
+        return submission
 
     return start
 

@@ -285,4 +285,6 @@ def _log_request(scope: Scope, status: int, seconds: float) -> None:
     principal = scope["state"].get("principal")
     if principal is not None:
         fields |= {"tenant": principal.tenant, "caller": principal.caller}
-    logger.info("request", milliseconds=round(seconds * 1000, 1), **fields)
+    asked = scope.get("path_params", {})
+    fields |= {name: asked[name] for name in ("job_id", "document_id") if name in asked}
+    logger.info("request", seconds=round(seconds, 4), **fields)

@@ -11,6 +11,7 @@ import orjson
 
 from ragline.common.config import ApiConfig
 from ragline.common.errors import GenerationNotReached, InvalidRequest
+from ragline.common.logging import note_job
 from ragline.common.models import Submission
 from ragline.common.questions import Question
 from ragline.common.queues import JobKind
@@ -102,7 +103,9 @@ class QuestionSubmission:
             keep_answer=self._keep_answers,
             idempotency=new.idempotency,
         )
-        return await self._ledger.accept_job(job, trace)
+        submission = await self._ledger.accept_job(job, trace)
+        note_job(submission.job_id, None)
+        return submission
 
     def _check(self, question: Question) -> None:
         if question.model and question.model not in self._models:

@@ -11,7 +11,7 @@ import structlog
 
 from ragline.common.printed import PrintedLines, real_stream
 
-__all__ = ["begin_logging", "configure_logging"]
+__all__ = ["begin_logging", "configure_logging", "note_job"]
 
 logger = structlog.get_logger(__name__)
 
@@ -94,6 +94,11 @@ def configure_logging(*, level: str, log_format: Literal["json", "console"], str
         logging.getLogger(own).propagate = True
     for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+
+
+def note_job(job_id: str, document_id: str | None) -> None:
+    """From now on the lines of this request or step name the job, and the document if it is about one."""
+    structlog.contextvars.bind_contextvars(job_id=job_id, **({"document_id": document_id} if document_id else {}))
 
 
 def _catch_strays() -> None:

@@ -98,24 +98,25 @@ class StepTask(Task):
 
     def _run_claimed(self, claim: Claim, build: Callable[[ProcessContext], PipelineStep]) -> None:
         started = time.monotonic()
+        took = partial(_seconds_since, started)
         try:
             with self.context.keeper.keep(claim) as step:
                 outcome = self.context.part(build).run(step)
             self._record(step, outcome)
-            logger.info("step ended", outcome=type(outcome).__name__, seconds=round(time.monotonic() - started, 3))
+            logger.info("step ended", outcome=type(outcome).__name__, seconds=took())
         except ClaimLost as lost:
-            logger.info("step given up", reason=lost.state)
+            logger.info("step given up", reason=lost.state, seconds=took())
         except TransientError as error:
-            self._retry(claim, error)
+            self._retry(claim, error, seconds=took())
         except ConfigError as error:
             # The settings are wrong, not the document: it waits until an operator has mended them.
-            self._retry(claim, TransientError("worker", "start", str(error)))
+            self._retry(claim, TransientError("worker", "start", str(error)), seconds=took())
         except RagError as error:
-            logger.warning("step failed", next="the job ends as failed", **error.to_log())
+            logger.warning("step failed", next="the job ends as failed", seconds=took(), **error.to_log())
             self._report(claim, partial(self.context.ledger.fail, claim, error))
         except Exception as error:
             logger.exception("step failed by a defect", next="another try, if any is left")
-            self._retry(claim, InternalError(f"{type(error).__name__} in step {claim.job.step}"))
+            self._retry(claim, InternalError(f"{type(error).__name__} in step {claim.job.step}"), seconds=took())
 
     def _record(self, step: RunningStep, outcome: StepOutcome) -> None:
         ledger, claim = self.context.ledger, step.claim
@@ -140,11 +141,12 @@ class StepTask(Task):
             # Nothing is lost: the lease runs out and the sweeper queues the step again.
             logger.warning("outcome not recorded", job_id=claim.job.id, next="the lease runs out", **error.to_log())
 
-    def _retry(self, claim: Claim, error: RagError) -> None:
+    def _retry(self, claim: Claim, error: RagError, *, seconds: float) -> None:
         delay = retry_delay(claim.job.attempts, error)
         limit = MAX_ATTEMPTS if isinstance(error, InternalError) else _max_attempts(claim.job.step)
         following = "another try after the delay; after the last one the job ends as failed"
-        logger.warning("step failed for now", next=following, delay_seconds=delay.total_seconds(), **error.to_log())
+        times = {"seconds": seconds, "delay_seconds": round(delay.total_seconds(), 3)}
+        logger.warning("step failed for now", next=following, **times, **error.to_log())
         self._report(claim, partial(self.context.ledger.retry, claim, error, delay, max_attempts=limit))
 
 
@@ -178,6 +180,10 @@ def _log_fields(claim: Claim) -> dict[str, object]:
         "trace_id": job.trace_id,
         "request_id": job.request_id,
     }
+
+
+def _seconds_since(started: float) -> float:
+    return round(time.monotonic() - started, 3)
 
 
 def _max_attempts(step: Step) -> int:

@@ -20,6 +20,7 @@ from ragline.api.schemas import BatchReply, BatchResult, DocumentList, DocumentR
 from ragline.api.submissions import Upload
 from ragline.common.errors import InvalidRequest, NotFound, RagError, UnsupportedMediaType
 from ragline.common.identifiers import COLLECTION_NAME, check_collection_name, check_document_name
+from ragline.common.logging import note_job
 from ragline.common.queues import JobKind
 from ragline.stores.ledger.accepting import NewJob
 
@@ -99,7 +100,9 @@ async def upload_document(
     # Before a byte of the body is read.
     check_collection_name(name)
     upload = replace(await _uploaded(request, name, document_name, metadata), idempotency_key=idempotency_key)
-    return accepted(response, await context.documents.submit(upload, tenant=tenant, trace=trace))
+    submission = await context.documents.submit(upload, tenant=tenant, trace=trace)
+    note_job(submission.job_id, submission.document_id)
+    return accepted(response, submission)
 
 
 @router.post(

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Literal, TextIO
 
 import structlog
+from typing_extensions import override
 
 from ragline.common.printed import PrintedLines, real_stream
 
@@ -70,7 +71,7 @@ def configure_logging(*, level: str, log_format: Literal["json", "console"], str
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _LineFormatter(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *final],
         )
@@ -79,12 +80,8 @@ def configure_logging(*, level: str, log_format: Literal["json", "console"], str
     root.handlers[:] = [handler]
     root.setLevel(level)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        processors=[structlog.stdlib.filter_by_level, *shared, *final],
+        logger_factory=_OwnLogger,
         cache_logger_on_first_use=True,
     )
     logging.captureWarnings(capture=True)
@@ -99,6 +96,52 @@ def configure_logging(*, level: str, log_format: Literal["json", "console"], str
 def note_job(job_id: str, document_id: str | None) -> None:
     """From now on the lines of this request or step name the job, and the document if it is about one."""
     structlog.contextvars.bind_contextvars(job_id=job_id, **({"document_id": document_id} if document_id else {}))
+
+
+class _FinishedLine(logging.LogRecord):
+    """A line of ours, which structlog has made already."""
+
+
+class _LineFormatter(structlog.stdlib.ProcessorFormatter):
+    """Makes lines of the records of libraries."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return str(record.msg) if isinstance(record, _FinishedLine) else super().format(record)
+
+
+class _OwnLogger:
+    """What structlog gives lines of ours to.
+
+    They leave by the handlers of `logging`, but without what that finds out about each record (its frame, twice its
+    time and format): for a request that costs more than all else about its line.
+    """
+
+    def __init__(self, name: str = "root") -> None:
+        self.name = name
+        self.disabled = False
+        self._root = logging.getLogger()
+
+    def getEffectiveLevel(self) -> int:  # noqa: N802 - as `filter_by_level` asks
+        return self._root.level
+
+    def debug(self, line: str) -> None:
+        self._write(logging.DEBUG, line)
+
+    def info(self, line: str) -> None:
+        self._write(logging.INFO, line)
+
+    def warning(self, line: str) -> None:
+        self._write(logging.WARNING, line)
+
+    def error(self, line: str) -> None:
+        self._write(logging.ERROR, line)
+
+    def critical(self, line: str) -> None:
+        self._write(logging.CRITICAL, line)
+
+    def _write(self, level: int, line: str) -> None:
+        self._root.handle(_FinishedLine(self.name, level, "", 0, line, None, None))
 
 
 def _catch_strays() -> None:

@@ -1,5 +1,6 @@
 """What the ledger should do, in plain Python: the yardstick of `test_ledger_model.py`. One tenant, one collection."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from ragline.common.constants import MAX_ATTEMPTS, MAX_CRASHES
@@ -72,6 +73,8 @@ class LedgerModel:
 
     jobs: dict[str, JobModel] = field(default_factory=dict)
     documents: dict[str, DocumentModel] = field(default_factory=dict)
+    outcomes: Counter[tuple[Step, str]] = field(default_factory=Counter)
+    redispatches: Counter[str] = field(default_factory=Counter)
     generation: int = 0
     promised: int = 0
 
@@ -185,6 +188,7 @@ class LedgerModel:
 
     def advance(self, job_id: str, step: Step) -> None:
         job = self.jobs[job_id]
+        self._end_claim(job, "done")
         job.step, job.attempts, job.crashes, job.interruptions, job.error = step, 0, 0, 0, ""
         job.span = ""
         job.queue_again()
@@ -209,6 +213,7 @@ class LedgerModel:
 
     def hand_back(self, job_id: str, *, interrupted: bool, progressed: bool) -> None:
         job = self.jobs[job_id]
+        self._end_claim(job, "interrupted" if interrupted else "handed_back")
         if interrupted:
             job.interruptions += 1
             job.attempts -= 1
@@ -221,6 +226,7 @@ class LedgerModel:
         if job.attempts >= MAX_ATTEMPTS:
             self._end_failed(job, "attempts_exhausted")
             return False
+        self._end_claim(job, "retried")
         job.step_state, job.error, job.expired = "delayed", code, False
         return True
 
@@ -228,11 +234,15 @@ class LedgerModel:
         """Numbers of expired leases and due retries."""
         expired = [job for job in self.jobs.values() if job.step_state == "leased" and job.expired]
         due = [job for job in self.jobs.values() if job.step_state == "delayed" and job.due]
-        for job in [job for job in expired if self._crash(job)] + due:
+        again = [job for job in expired if self._crash(job)]
+        self.redispatches.update({"lease_expired": len(again), "retry_due": len(due)})
+        for job in again + due:
             job.queue_again()
         return len(expired), len(due)
 
     def _crash(self, job: JobModel) -> bool:
+        self._end_claim(job, "lost")
+        job.step_state = "lost"
         job.crashes += 1
         if job.cancel:
             self._end_cancelled(job, "cancelled")
@@ -241,7 +251,12 @@ class LedgerModel:
         return not job.state.final
 
     def _end(self, job: JobModel, state: JobState) -> None:
+        self._end_claim(job, "done" if state is JobState.SUCCEEDED else str(state))
         job.state, job.step_state = state, "done"
+
+    def _end_claim(self, job: JobModel, outcome: str) -> None:
+        if job.step_state == "leased":
+            self.outcomes[job.step, outcome] += 1
 
     def _end_cancelled(self, job: JobModel, code: str) -> None:
         job.error = code

@@ -13,9 +13,11 @@ from ragline.stores.ledger.keys import (
     documents_key,
     held_key,
     job_key,
+    metrics_key,
 )
 from ragline.stores.ledger.records import document_record, job_record
 from tests.support.ledger import COLLECTION, Client, queued_key, step_message
+from tests.support.ledger_counts import check_counts
 from tests.support.ledger_model import LedgerModel
 
 __all__ = ["Snapshot", "check_against", "check_changes", "check_sweep", "take_snapshot"]
@@ -51,6 +53,7 @@ class Snapshot:
     held: Mapping[Queue, frozenset[str]]
     own: Mapping[Queue, frozenset[str]]
     pending: frozenset[str]
+    metrics: Mapping[str, str]
 
     @property
     def filled(self) -> list[Queue]:
@@ -78,6 +81,7 @@ def take_snapshot(client: Client, model: LedgerModel) -> Snapshot:
         for queue in Queue:
             pipe.zrange(name_of(queue), 0, -1)
     pipe.zrange(f"{collection_key(DEFAULT_TENANT, COLLECTION)}:pending", 0, -1)
+    pipe.hgetall(metrics_key())
     answers = iter(pipe.execute())
     return Snapshot(
         jobs={job_id: next(answers) for job_id in model.jobs},
@@ -91,6 +95,7 @@ def take_snapshot(client: Client, model: LedgerModel) -> Snapshot:
         held=_held(answers),
         own={queue: frozenset(next(answers)) for queue in Queue},
         pending=frozenset(next(answers)),
+        metrics=next(answers),
     )
 
 
@@ -99,6 +104,7 @@ def check_against(model: LedgerModel, seen: Snapshot) -> None:
     _check_jobs(model, seen)
     _check_indexes(seen)
     _check_documents(model, seen)
+    check_counts(model, seen)
     assert seen.pending == model.pending()
     chunks = sum(int(row["chunks"]) for row in seen.documents.values())
     if seen.collection:

@@ -283,7 +283,8 @@ DEPENDENCY_CALLS = Metric(
     name="ragline_dependency_calls_total",
     kind=Kind.COUNTER,
     source=Source.PROCESS,
-    help="Calls of the parts we rely on: `ok`, `transient` (another try may help), `rejected`, `protocol` (no sense)",
+    help="Calls of the parts we rely on: `ok`, `transient` (another try may help), `rejected`, `protocol` (no sense), "
+    "`abandoned` by the caller, `defect` of ours",
     labels=("dependency", "operation", "outcome"),
 )
 DEPENDENCY_DURATION = Metric(

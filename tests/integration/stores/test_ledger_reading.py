@@ -13,8 +13,17 @@ from ragline.stores.ledger.accepting import NewJob
 from ragline.stores.ledger.keys import document_key, events_key, job_key, metadata_key
 from tests.support.ledger import COLLECTION, Ledger, new_query
 
-LASTING = ("ragline:doc:", "ragline:collection:", "ragline:collections:", "ragline:littered", "ragline:seq:")
-"""What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue."""
+LASTING = (
+    "ragline:census",
+    "ragline:collection:",
+    "ragline:collections:",
+    "ragline:doc:",
+    "ragline:littered",
+    "ragline:metrics",
+    "ragline:seq:",
+)
+"""What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue, what
+was counted and where the census is."""
 
 WORKING = ("ragline:job:", "ragline:queued:", "ragline:leases", "ragline:delayed")
 """What stays while there is work."""
@@ -226,6 +235,7 @@ def test_deleting_everything_leaves_only_names_and_counters(ledger: Ledger) -> N
     assert _lasting_keys(ledger) == {
         "ragline:collections:default",
         f"ragline:collection:default:{COLLECTION}",
+        "ragline:metrics",
         "ragline:seq:document",
         "ragline:seq:vectorstore",
     }

@@ -13,6 +13,7 @@ __all__ = [
     "job_key",
     "littered_key",
     "metadata_key",
+    "metrics_key",
     "originals_key",
     "unacked_index_key",
     "unacked_key",
@@ -71,6 +72,11 @@ def metadata_key(tenant: str, name: str) -> str:
 def littered_key() -> str:
     """Set of documents with leftovers of uploads that did not become visible."""
     return f"{_PREFIX}littered"
+
+
+def metrics_key() -> str:
+    """Hash of all counts and measurements of all processes; `common.metric_types` names its fields."""
+    return f"{_PREFIX}metrics"
 
 
 def held_key(queue: Queue) -> str:

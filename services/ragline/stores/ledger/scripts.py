@@ -23,6 +23,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from ragline.common.constants import (
+    CENSUS_KEYS,
     EMBED_JOB_RETENTION,
     EVENT_STREAM_MAX_EVENTS,
     INGEST_JOB_RETENTION,
@@ -31,6 +32,8 @@ from ragline.common.constants import (
     TENANT_SHARE,
 )
 from ragline.common.errors import ProtocolError, TransientError
+from ragline.common.metric_types import Kind, Source
+from ragline.common.metrics import METRICS
 
 __all__ = ["redis_errors", "script_source"]
 
@@ -45,6 +48,8 @@ _NOT_NOW_CODES = re.compile(r"\b(?:MISCONF|OOM|READONLY|BUSY|NOREPLICAS|MASTERDO
 def script_source(name: str) -> str:
     """Text of one script with the shared prelude in front and the constants it needs."""
     constants = {
+        "BUCKETS": _buckets(),
+        "CENSUS_KEYS": CENSUS_KEYS,
         "MAX_EVENTS": EVENT_STREAM_MAX_EVENTS,
         "MAX_CRASHES": MAX_CRASHES,
         "TENANT_SHARE": TENANT_SHARE,
@@ -56,6 +61,13 @@ def script_source(name: str) -> str:
     folder = files(__package__) / "lua"
     shared = ["prelude", "admission"] if name.startswith("accept_") else ["prelude"]
     return "\n".join([head, *((folder / f"{part}.lua").read_text() for part in (*shared, name))])
+
+
+def _buckets() -> str:
+    """A Lua table of the bounds of those histograms that the scripts count."""
+    counted = [metric for metric in METRICS if metric.kind is Kind.HISTOGRAM and metric.source is Source.LEDGER]
+    tables = (f"{metric.key} = {{ {', '.join(map(str, metric.limits))} }}" for metric in counted)
+    return f"{{ {', '.join(tables)} }}"
 
 
 @contextmanager

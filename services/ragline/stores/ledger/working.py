@@ -254,7 +254,7 @@ class WorkLedger:
 
     def hand_back(self, claim: Claim, *, interrupted: bool, progressed: bool) -> None:
         """Return the step to its queue, to be continued from its checkpoint."""
-        self._effect("hand_back", claim, "interrupted" if interrupted else "budget", int(progressed))
+        self._effect("hand_back", claim, "interrupted" if interrupted else "handed_back", int(progressed))
 
     def forget_originals(self, document_id: str, versions: Sequence[int]) -> None:
         """Forget where the bytes of these versions lay."""

@@ -64,8 +64,8 @@ else
 end
 local version = redis.call('HINCRBY', doc, 'accepted_version', 1)
 redis.call('HSET', doc .. ':originals', version, a.object_key)
-redis.call('HSET', doc, 'state', 'accepted', 'job_id', a.job_id, 'sha256', a.sha256, 'size_bytes', a.size_bytes,
-  'fingerprint', a.fingerprint, 'error_code', '', 'error_detail', '', 'updated_at', now)
+set_state(doc, 'accepted', 'job_id', a.job_id, 'sha256', a.sha256, 'size_bytes', a.size_bytes,
+  'fingerprint', a.fingerprint, 'error_code', '', 'error_detail', '')
 -- Uploads become visible in any order. Each is promised a generation above all that were; whoever demands it waits until
 -- no upload with a promise up to it is under way.
 local generation = math.max(number(col, 'promised'), number(col, 'generation')) + 1

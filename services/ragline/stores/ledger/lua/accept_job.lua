@@ -27,6 +27,7 @@ if a.answer_key ~= '' then
     redis.call('HSET', job_key(a.job_id), 'result', known[3], 'cached', 1)
     for _, event in ipairs(cjson.decode(known[4])) do emit(a.job_id, event[1], event[2]) end
     close(a.job_id, 'succeeded')
+    count('cached_answers')
     return remember(a, { 'cached', a.job_id, '' })
   end
 end

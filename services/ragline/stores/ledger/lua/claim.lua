@@ -9,8 +9,10 @@ if is_final(state) or get(job, 'step') ~= step then return { 'done' } end
 local step_state = get(job, 'step_state')
 if step_state == 'delayed' then return { 'delayed' } end
 if step_state == 'leased' then
-  if number(job, 'lease_until') > now then return { 'taken' } end
+  local lease_until = number(job, 'lease_until')
+  if lease_until > now then return { 'taken' } end
   if not count_crash(id) then return { 'done' } end
+  redis.call('HSET', job, 'queued_at', lease_until, 'cold', 0)
 end
 if get(job, 'cancel') == '1' then
   cancel(id, 'cancelled', 'cancelled on request')
@@ -21,11 +23,12 @@ if number(job, 'attempts') >= max_attempts then
   return { 'done' }
 end
 local previous_span, queued_at = get(job, 'span') or '', number(job, 'queued_at')
-local begun = { step = step }
+local queue, cold, begun = get(job, 'queue'), get(job, 'cold') == '1', { step = step }
 -- A job that the release before queued does not say since when it waits.
 if queued_at > 0 then
-  begun.waited_ms = now - queued_at
-  begun.cold = get(job, 'cold') == '1' or nil
+  begun.waited_ms, begun.cold = now - queued_at, cold or nil
+  observe('queue_wait', queue, now - queued_at)
+  if cold then count('cold_starts', queue) end
 end
 begun.attempt = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HINCRBY', job, 'token', 1)
@@ -33,8 +36,8 @@ if number(job, 'started_at') == 0 then redis.call('HSET', job, 'started_at', now
 redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker,
   'claimed_at', now, 'span', span)
 redis.call('ZADD', LEASES, now + lease_ms, id)
-if document_state ~= '' and not is_committed(job) then set_document(job, 'state', document_state) end
+if document_state ~= '' and not is_committed(job) then set_document(job, document_state) end
 leave_queue(id)
-count_drained(get(job, 'queue'), now)
+count_drained(queue, now)
 emit(id, 'progress', cjson.encode(begun))
 return { 'claimed', redis.call('HGETALL', job), previous_span }

@@ -15,5 +15,5 @@ if get(doc, 'version') ~= version then
   redis.call('ZREM', pending_key(get(doc, 'tenant'), get(doc, 'collection')), id)
   set_metadata(get(doc, 'tenant'), get(doc, 'collection'), document, get(job, 'metadata') or '')
 end
-redis.call('HSET', doc, 'version', version, 'state', 'indexed', 'pages', pages, 'chunks', chunks, 'updated_at', now_ms())
+set_state(doc, 'indexed', 'version', version, 'pages', pages, 'chunks', chunks)
 return 'ok'

@@ -15,7 +15,7 @@ for i = 3, #ARGV, 3 do
     dispatch(job, get(drop, 'queue'), template)
   elseif state == 'deleting' and not is_open(get(doc_key(document), 'job_id')) then
     -- Its delete failed; the drop tries again.
-    redis.call('HSET', doc_key(document), 'state', 'failed')
+    set_state(doc_key(document), 'failed')
   elseif not state then
     redis.call('ZREM', documents_key(get(drop, 'tenant'), get(drop, 'collection')), document)
   end

@@ -8,7 +8,7 @@ local tenant, collection = get(job, 'tenant'), get(job, 'collection')
 redis.call('HSET', job, 'result', result, 'error_code', '', 'error_detail', '')
 if get(job, 'kind') == 'delete' then
   local doc = doc_key(get(job, 'document_id'))
-  set_document(job, 'state', 'deleted')
+  set_document(job, 'deleted')
   redis.call('ZREM', documents_key(tenant, collection), get(job, 'document_id'))
   redis.call('DEL', doc .. ':originals')
   redis.call('PEXPIRE', doc, RETENTION_MS)

@@ -28,15 +28,48 @@ end
 local function get(key, field) return redis.call('HGET', key, field) end
 local function number(key, field) return tonumber(get(key, field) or '0') end
 
+-- Metrics are counted in the same step as what they count; common/metrics.py declares them and their labels.
+local METRICS = P .. 'metrics'
+local function count(metric, ...)
+  redis.call('HINCRBY', METRICS, table.concat({ metric, ... }, '|'), 1)
+end
+
+local function observe(metric, label, ms)
+  local bucket = 'inf'
+  for _, limit in ipairs(BUCKETS[metric]) do
+    if ms <= limit then
+      bucket = limit
+      break
+    end
+  end
+  count(metric, label, bucket)
+  redis.call('HINCRBY', METRICS, metric .. '|' .. label .. '|sum', ms)
+end
+
+-- A document notes in which state it is counted: so one that another release has changed is not counted twice. Answers
+-- what to note; a deleted one is counted no more.
+local function count_document(doc, state)
+  local before, after = get(doc, 'counted') or '', state == 'deleted' and '' or state
+  if before ~= after then
+    if before ~= '' then redis.call('HINCRBY', METRICS, 'documents|' .. before, -1) end
+    if after ~= '' then count('documents', after) end
+  end
+  return after
+end
+
+local function set_state(doc, state, ...)
+  redis.call('HSET', doc, 'state', state, 'counted', count_document(doc, state), 'updated_at', now_ms(), ...)
+end
+
 local function emit(id, kind, data)
   redis.call('XADD', events_key(id), 'MAXLEN', '~', MAX_EVENTS, '*', 'type', kind, 'data', data)
 end
 
-local function set_document(job, ...)
+local function set_document(job, state, ...)
   local doc = get(job, 'document_id')
   -- A job that a newer upload replaced must not speak for the document any more.
   if doc ~= '' and get(doc_key(doc), 'job_id') == get(job, 'id') then
-    redis.call('HSET', doc_key(doc), 'updated_at', now_ms(), ...)
+    set_state(doc_key(doc), state, ...)
   end
 end
 
@@ -118,8 +151,25 @@ local function retention(kind)
   return kind == 'ingest' and INGEST_RETENTION_MS or RETENTION_MS
 end
 
+-- Every claim comes to its end in exactly one way.
+local function end_claim(job, outcome)
+  if get(job, 'step_state') ~= 'leased' then return end
+  local step, claimed_at = get(job, 'step'), number(job, 'claimed_at')
+  count('steps', get(job, 'queue'), step, outcome)
+  -- A claim that the release before made does not say when.
+  if claimed_at > 0 then observe('step_duration', step, now_ms() - claimed_at) end
+end
+
+local function count_end(job, state)
+  local kind = get(job, 'kind')
+  count('jobs_ended', kind, state)
+  if state == 'succeeded' then observe('job_duration', kind, now_ms() - number(job, 'created_at')) end
+end
+
 local function close(id, state)
   local job = job_key(id)
+  end_claim(job, state == 'succeeded' and 'done' or state)
+  count_end(job, state)
   leave_queue(id)
   redis.call('ZREM', LEASES, id)
   redis.call('ZREM', DELAYED, id)
@@ -154,7 +204,8 @@ local function fail(id, code, detail)
   litter(job)
   undo_drop(job)
   set_error(id, code, detail)
-  set_document(job, 'state', is_committed(job) and 'indexed' or 'failed', 'error_code', code, 'error_detail', detail)
+  set_document(job, is_committed(job) and 'indexed' or 'failed', 'error_code', code, 'error_detail', detail)
+  count('job_failures', get(job, 'kind'), code)
   emit(id, 'error', cjson.encode({ code = code, detail = detail }))
   close(id, 'failed')
 end
@@ -167,7 +218,7 @@ local function cancel(id, code, detail)
   local doc = get(job, 'document_id')
   if get(job, 'kind') == 'ingest' and doc ~= '' then
     local visible = number(doc_key(doc), 'version') > 0
-    set_document(job, 'state', visible and 'indexed' or 'cancelled', 'error_code', code, 'error_detail', detail)
+    set_document(job, visible and 'indexed' or 'cancelled', 'error_code', code, 'error_detail', detail)
   end
   close(id, 'cancelled')
 end
@@ -190,6 +241,7 @@ local function create_job(id, fields)
     'interruptions', 0, 'crashes', 0, 'progress_done', 0, 'progress_total', 0, 'progress_unit', '', 'cancel', 0,
     'created_at', now_ms(), 'started_at', 0, 'finished_at', 0, 'checkpoint', '', 'result', '', 'worker', '',
     'error_code', '', 'error_detail', '', 'document_id', '', 'collection', '', 'version', 0, 'generation', 0, unpack(fields))
+  count('jobs_accepted', get(job, 'kind'))
 end
 
 -- Jobs that left a queue in one minute: says how fast it drains.
@@ -228,8 +280,7 @@ local function hide_document(document, by_job)
   local col = collection_key(tenant, collection)
   redis.call('HINCRBY', col, 'chunks', 0 - number(doc, 'chunks'))
   if number(doc, 'version') > 0 then redis.call('HINCRBY', col, 'generation', 1) end
-  redis.call('HSET', doc, 'state', 'deleting', 'job_id', by_job, 'version', 0, 'chunks', 0, 'error_code', '',
-    'error_detail', '', 'updated_at', now_ms())
+  set_state(doc, 'deleting', 'job_id', by_job, 'version', 0, 'chunks', 0, 'error_code', '', 'error_detail', '')
   redis.call('HDEL', metadata_key(tenant, collection), document)
   -- After a delete that failed, the name may belong to a newer document by now.
   local names = names_key(tenant, collection)
@@ -240,6 +291,8 @@ end
 local function count_crash(id)
   local job = job_key(id)
   local crashes = redis.call('HINCRBY', job, 'crashes', 1)
+  end_claim(job, 'lost')
+  redis.call('HSET', job, 'step_state', 'lost')
   if get(job, 'cancel') == '1' then
     cancel(id, 'cancelled', 'cancelled on request')
     return false

@@ -9,6 +9,7 @@ if tries >= max_attempts then
   fail(id, 'attempts_exhausted', detail)
   return 'exhausted'
 end
+end_claim(job, 'retried')
 local due = now_ms() + delay_ms
 set_error(id, code, detail)
 redis.call('HSET', job, 'step_state', 'delayed', 'lease_until', 0, 'retry_at', due)

@@ -12,7 +12,8 @@ local function jobs_until(set, bound)
   return jobs
 end
 
-local function dispatch_again(id)
+local function dispatch_again(id, reason)
+  count('redispatches', reason)
   local job = job_key(id)
   dispatch(id, get(job, 'queue'), get(job, 'message'))
 end
@@ -29,12 +30,12 @@ local function release_held(queue)
 end
 
 for _, id in ipairs(jobs_until(LEASES, now)) do
-  if count_crash(id) then dispatch_again(id) end
+  if count_crash(id) then dispatch_again(id, 'lease_expired') end
   expired = expired + 1
 end
 
 for _, id in ipairs(jobs_until(DELAYED, now)) do
-  dispatch_again(id)
+  dispatch_again(id, 'retry_due')
   due = due + 1
 end
 
@@ -63,7 +64,7 @@ for i = 4, #ARGV do
     local lost = jobs_until(queued_key(queue), string.format('(%d', number(looks, 'before')))
     for _, id in ipairs(lost) do
       if not waiting[id] then
-        dispatch_again(id)
+        dispatch_again(id, 'message_vanished')
         vanished = vanished + 1
       end
     end
@@ -74,4 +75,15 @@ for i = 4, #ARGV do
   end
   release_held(queue)
 end
+
+-- What a release before this one did to documents without counting them: a piece of all keys at each sweep.
+local census = redis.call('GET', P .. 'census') or '0'
+local piece = redis.call('SCAN', census, 'MATCH', P .. 'doc:*', 'COUNT', CENSUS_KEYS, 'TYPE', 'hash')
+for _, doc in ipairs(piece[2]) do
+  local state, before = get(doc, 'state'), get(doc, 'counted') or ''
+  local after = state and count_document(doc, state) or ''
+  if before ~= after then redis.call('HSET', doc, 'counted', after) end
+end
+if piece[1] ~= census then redis.call('SET', P .. 'census', piece[1]) end
+count('sweeps')
 return { expired, due, vanished }

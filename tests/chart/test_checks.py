@@ -70,6 +70,8 @@ LACKING: list[tuple[dict[str, Any], str]] = [
     (nested("worker.queues.rag.scaler", "keda"), "worker.queues.rag.scaler"),
     ({"ingress": {"enabled": True}}, "install Traefik"),
     ({"gatewayApi": {"enabled": True, "parentRefs": [{"name": "x"}]}}, "Gateway API"),
+    (nested("monitoring.serviceMonitor.enabled", value=True), "monitoring.serviceMonitor.enabled"),
+    (nested("monitoring.rules.enabled", value=True), "install the Prometheus Operator"),
 ]
 
 

@@ -18,6 +18,7 @@ OTHERS = {
     "traefik.io/v1alpha1": {"Middleware"},
     "gateway.networking.k8s.io/v1": {"HTTPRoute"},
     "gateway.envoyproxy.io/v1alpha1": {"BackendTrafficPolicy"},
+    "monitoring.coreos.com/v1": {"PrometheusRule", "ServiceMonitor"},
 }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from charts.values_docs import CHART, Value, ValuesError, generated, leaves, schema, values
-from tests.chart.variants import ALL_APIS, COLLECTOR, OUTSIDE
+from tests.chart.variants import ALL_APIS, COLLECTOR, MONITORING, OUTSIDE
 from tests.support.chart import RenderError, merged, nested, render, render_text
 
 TEXT = (CHART / "values.yaml").read_text(encoding="utf-8")
@@ -143,8 +143,10 @@ STAGES: dict[str, dict[str, Any]] = {
     "ingress": {"ingress": {"enabled": True, "host": "example.org", "tls": {"enabled": True}}},
     "jaeger": {"jaeger": {"enabled": True}},
     "jaeger.persistence": {"jaeger": {"enabled": True, "persistence": {"enabled": True}}},
+    "monitoring": MONITORING,
     "networkPolicy.collector": COLLECTOR,
     "networkPolicy.outside": OUTSIDE,
+    "networkPolicy.prometheusNamespace": MONITORING,
     "tracing": COLLECTOR,
     "worker.defaults.replicas": {"worker": {"defaults": {"scaler": "none"}}},
     "worker.defaults.targetCpuPercent": {"worker": {"defaults": {"scaler": "hpa"}}},
@@ -157,6 +159,7 @@ SAMPLES: dict[str, Any] = {
     "gatewayApi.hostnames": ["example.org"],
     "gatewayApi.parentRefs": [{"name": "y"}],
     "imagePullSecrets": [{"name": "x"}],
+    "monitoring.serviceMonitor.interval": "1m",
     "networkPolicy.dns.ports": [5353],
     "objectStore.external.url": "gs://other",
     "redis.external.sentinel.addresses": ["one.example.org:26379"],

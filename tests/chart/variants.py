@@ -12,6 +12,7 @@ __all__ = [
     "COLLECTOR",
     "EVERYTHING",
     "FILES",
+    "MONITORING",
     "NO_PASSWORD",
     "OUTSIDE",
     "SENTINELS",
@@ -25,6 +26,7 @@ ALL_APIS = (
     "traefik.io/v1alpha1",
     "gateway.networking.k8s.io/v1",
     "gateway.envoyproxy.io/v1alpha1",
+    "monitoring.coreos.com/v1",
 )
 
 ON = {"enabled": True}
@@ -75,12 +77,17 @@ _PROVIDERS = {
     "envoy": merged(EVERYTHING, {"ingress": {"enabled": False, "rateLimit": {"provider": "envoy-gateway"}}}),
 }
 
+MONITORING: dict[str, Any] = {
+    "monitoring": {"serviceMonitor": ON, "rules": ON, "dashboards": ON, "podAnnotations": True},
+}
+
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
     "everything": EVERYTHING,
     "outside": OUTSIDE,
     "sentinels": SENTINELS,
     "no-password": NO_PASSWORD,
+    "monitoring": MONITORING,
     "collector": COLLECTOR,
     "hpa": {"worker": {"defaults": {"scaler": "hpa"}}},
     "fixed": {"worker": {"defaults": {"scaler": "none"}}, "api": {"autoscaling": {"enabled": False}}},

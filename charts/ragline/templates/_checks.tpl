@@ -9,6 +9,7 @@ default document vectorstore rag
 {{- include "ragline.checkStores" . -}}
 {{- include "ragline.checkSecrets" . -}}
 {{- include "ragline.checkSettings" . -}}
+{{- include "ragline.checkMonitoring" . -}}
 {{- range include "ragline.routedQueues" . | splitList " " -}}
 {{- if not (hasKey $.Values.worker.queues .) -}}
 {{- fail (printf "worker.queues.%s is missing: tasks are routed to this queue, and without a worker they would wait for ever." .) -}}

@@ -53,6 +53,19 @@ def release(pytestconfig: pytest.Config, cluster: str) -> Iterator[Release]:
         yield release
 
 
+@pytest.fixture(scope="session")
+def traced(pytestconfig: pytest.Config, cluster: str) -> Iterator[Release]:
+    """A release with a Jaeger."""
+    with namespace(cluster, "ragline-e2e-traced") as kubectl:
+        pytestconfig.stash[_NAMESPACES][kubectl.namespace] = kubectl
+        release = Release(kubectl, "jaeger.enabled=true")
+        release.load_images()
+        release.helm.install()
+        release.wait_ready()
+        yield release
+    del pytestconfig.stash[_NAMESPACES][kubectl.namespace]
+
+
 @pytest.fixture
 def own_namespace(pytestconfig: pytest.Config, cluster: str, request: pytest.FixtureRequest) -> Iterator[Kubectl]:
     """A namespace of the row's own."""

@@ -1,4 +1,4 @@
-"""Rows b, c and l: KEDA wakes each queue, lets none sleep that is at work, and counts work that is held back."""
+"""Rows b, c and o: KEDA wakes each queue, lets none sleep that is at work, and counts work that is held back."""
 
 import time
 from dataclasses import dataclass

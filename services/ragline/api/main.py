@@ -1,5 +1,6 @@
 """The HTTP API: ``uvicorn ragline.api.main:create_app --factory``."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from ragline.api.openapi import DescribedApi
 from ragline.api.problems import install_problem_handlers
 from ragline.common.config import ApiConfig, load_config
 from ragline.common.logging import configure_logging
+from ragline.common.tracing import start_tracing, stop_tracing
 
 __all__ = ["create_app"]
 
@@ -86,9 +88,12 @@ def _add_middleware(app: FastAPI, config: ApiConfig) -> None:
 def _lifespan(config: ApiConfig) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Here, not earlier: gunicorn forks first.
+        start_tracing(config, service="ragline-api")
         app.state.context = ApiContext(config)
         app.state.context.start()
         yield
         await app.state.context.close()
+        await asyncio.to_thread(stop_tracing)
 
     return lifespan

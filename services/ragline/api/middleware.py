@@ -16,6 +16,16 @@ from typing_extensions import override
 
 from ragline.api.problems import problem_response
 from ragline.common.errors import Forbidden, InternalError, RequestTimeout, TooLarge
+from ragline.common.span_names import (
+    HTTP_METHOD,
+    HTTP_ROUTE,
+    HTTP_STATUS,
+    REQUEST_ID,
+    TENANT,
+    UNMATCHED,
+    SpanKind,
+)
+from ragline.common.spans import Span, active_tracer, entered
 from ragline.common.telemetry import TraceContext, new_trace
 
 __all__ = [
@@ -107,7 +117,7 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        trace = _trace(Headers(scope=scope))
+        trace, span = _begin(scope)
         scope.setdefault("state", {})["trace"] = trace
         started, status = time.monotonic(), 0
 
@@ -119,7 +129,14 @@ class RequestContextMiddleware:
             headers.update(scope["state"].get("headers", {}))
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):
-            await self._app(scope, receive, _editing(send, add))
+            if span is None:
+                await self._app(scope, receive, _editing(send, add))
+            else:
+                with entered(span):
+                    try:
+                        await self._app(scope, receive, _editing(send, add))
+                    finally:
+                        _describe(span, scope, status, trace)
             _log_request(scope, status, time.monotonic() - started)
 
 
@@ -271,11 +288,28 @@ def _too_large(limit_bytes: int) -> TooLarge:
     return TooLarge(f"The body has more than {limit_bytes} bytes")
 
 
-def _trace(headers: Headers) -> TraceContext:
-    wanted = headers.get("x-request-id", "")
-    return new_trace(
-        traceparent=headers.get("traceparent"), request_id=wanted if _REQUEST_ID.fullmatch(wanted) else None
+def _begin(scope: Scope) -> tuple[TraceContext, Span | None]:
+    """Who the request is, and its span if it is to have one."""
+    headers, tracer = Headers(scope=scope), active_tracer()
+    wanted, traceparent = headers.get("x-request-id", ""), headers.get("traceparent")
+    span = None
+    if tracer is not None and scope["path"] not in _QUIET_PATHS:
+        span = tracer.root(scope["method"], SpanKind.SERVER, traceparent=traceparent)
+        traceparent = span.traceparent
+    return new_trace(traceparent=traceparent, request_id=wanted if _REQUEST_ID.fullmatch(wanted) else None), span
+
+
+def _describe(span: Span, scope: Scope, status: int, trace: TraceContext) -> None:
+    """By the route's template: an address may hold names that people chose."""
+    route = getattr(scope.get("route"), "path", UNMATCHED)
+    span.name = f"{scope['method']} {route}"
+    span.attributes.update(
+        {HTTP_METHOD: scope["method"], HTTP_ROUTE: route, HTTP_STATUS: status, REQUEST_ID: trace.request_id}
     )
+    if (principal := scope["state"].get("principal")) is not None:
+        span.attributes[TENANT] = principal.tenant
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not span.error:
+        span.fail(str(status))
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:

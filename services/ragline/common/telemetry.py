@@ -3,13 +3,12 @@
 Format: W3C Trace Context, https://www.w3.org/TR/trace-context/.
 """
 
-import re
 import secrets
 from dataclasses import dataclass
 
-__all__ = ["TraceContext", "new_trace"]
+from ragline.common.spans import TRACEPARENT, active_tracer
 
-_TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+__all__ = ["TraceContext", "new_trace"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +31,14 @@ class TraceContext:
 
 def new_trace(*, traceparent: str | None = None, request_id: str | None = None) -> TraceContext:
     """A context that continues the caller's trace when it sent a valid one, or starts a new one."""
-    valid = traceparent if traceparent and _TRACEPARENT.fullmatch(traceparent) else None
+    valid = traceparent if traceparent and TRACEPARENT.fullmatch(traceparent) else None
     return TraceContext(
-        traceparent=valid or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        traceparent=valid or _new_traceparent(),
         request_id=request_id or f"req_{secrets.token_hex(8)}",
     )
+
+
+def _new_traceparent() -> str:
+    tracer, trace_id = active_tracer(), secrets.token_hex(16)
+    sampled = tracer is None or tracer.samples(trace_id)
+    return f"00-{trace_id}-{secrets.token_hex(8)}-{'01' if sampled else '00'}"

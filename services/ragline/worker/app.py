@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from ragline.common.constants import HEARTBEAT_INTERVAL, VISIBILITY_TIMEOUT
 from ragline.common.errors import RagError
 from ragline.common.logging import configure_logging
 from ragline.common.queues import Queue
+from ragline.common.tracing import start_tracing, stop_tracing
 from ragline.stores.ledger.keys import unacked_index_key, unacked_key, unacked_mutex_key
 from ragline.stores.redis_connection import celery_connection
 from ragline.worker.base import RaglineCelery
@@ -95,15 +97,22 @@ def _transport_options(queue: Queue) -> dict[str, Any]:
 
 def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, worker: str) -> None:
     # Made before the pool forks, so that the children see it being set.
-    stopping = multiprocessing.get_context("fork").Event()
+    fork = multiprocessing.get_context("fork")
+    stopping, ready_at = fork.Event(), fork.Value("d", 0.0)
 
     def open_context(**_: object) -> None:
-        app.context = ProcessContext(config, worker=worker, stopping=stopping)
+        # After the fork: what exports spans is a thread.
+        start_tracing(config, service=f"ragline-worker-{queue}", instance=worker)
+        app.context = ProcessContext(config, worker=worker, stopping=stopping, ready_at=lambda: ready_at.value)
 
     def close_context(**_: object) -> None:
         if app.context is not None:
             app.context.close()
             app.context = None
+        stop_tracing()
+
+    def note_ready(**_: object) -> None:
+        ready_at.value = time.time()
 
     forks = POOLS[queue].kind == "prefork"
     handlers = {
@@ -111,6 +120,7 @@ def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, wor
         signals.worker_before_create_process: _share_memory,
         signals.worker_process_init if forks else signals.worker_init: open_context,
         signals.worker_process_shutdown if forks else signals.worker_shutdown: close_context,
+        signals.worker_ready: note_ready,
         signals.worker_shutting_down: lambda **_: stopping.set(),
     }
     for event, handler in handlers.items():

@@ -22,10 +22,13 @@ from ragline.common.constants import (
 from ragline.common.errors import InternalError, RagError, TransientError
 from ragline.common.messages import MESSAGE_VERSION, StepMessage
 from ragline.common.queues import NEXT_STEP, Step
+from ragline.common.span_names import CLAIM
+from ragline.common.spans import Span, child_span
 from ragline.pipeline.protocols import PipelineStep, StepDelegated, StepDone, StepOutcome, StepUnfinished
 from ragline.stores.ledger.working import Claim, ClaimLost
 from ragline.worker.context import ProcessContext
 from ragline.worker.leases import RunningStep
+from ragline.worker.step_spans import note_claim, note_outcome, step_span
 
 __all__ = ["RaglineCelery", "StepTask", "retry_delay"]
 
@@ -82,19 +85,34 @@ class StepTask(Task):
             # Between the order to stop and the end of consuming one more message may come.
             raise Reject(reason="the worker stops", requeue=True)
         message = StepMessage.model_validate(raw)
-        claim = self.context.ledger.claim(
-            message, self.context.worker, lease=lease, max_attempts=_max_attempts(message.step)
-        )
-        if claim is None:
-            logger.debug("nothing to claim", job_id=message.job_id, step=message.step)
-            return
-        with structlog.contextvars.bound_contextvars(**_log_fields(claim)):
-            self._run_claimed(claim, build)
+        with step_span(message, traceparent=self.request.get("traceparent")) as span:
+            claim = self._claim(message, lease, span)
+            if claim is not None:
+                with structlog.contextvars.bound_contextvars(**_log_fields(claim)):
+                    self._run_claimed(claim, build)
 
     def end_workflow(self, claim: Claim, *, result: object = None, error: RagError | None = None) -> None:
         """Record how a workflow ended that another task started."""
         ledger = self.context.ledger
         self._report(claim, partial(ledger.fail, claim, error) if error else partial(ledger.finish, claim, result))
+
+    def _claim(self, message: StepMessage, lease: timedelta, span: Span | None) -> Claim | None:
+        context = self.context
+        with child_span(CLAIM):
+            claim = context.ledger.claim(
+                message,
+                context.worker,
+                lease=lease,
+                max_attempts=_max_attempts(message.step),
+                span=span.traceparent if span else "",
+            )
+        if claim is None:
+            logger.debug("nothing to claim", job_id=message.job_id, step=message.step)
+            if span:
+                span.drop()
+        elif span:
+            note_claim(span, claim, worker=context.worker, ready_at=context.ready_at())
+        return claim
 
     def _run_claimed(self, claim: Claim, build: Callable[[ProcessContext], PipelineStep]) -> None:
         started = time.monotonic()
@@ -105,6 +123,7 @@ class StepTask(Task):
             self._record(step, outcome)
             logger.info("step ended", outcome=type(outcome).__name__, seconds=took())
         except ClaimLost as lost:
+            note_outcome(lost.state)
             logger.info("step given up", reason=lost.state, seconds=took())
         except TransientError as error:
             self._retry(claim, error, seconds=took())
@@ -112,25 +131,29 @@ class StepTask(Task):
             # The settings are wrong, not the document: it waits until an operator has mended them.
             self._retry(claim, TransientError("worker", "start", str(error)), seconds=took())
         except RagError as error:
+            note_outcome("failed", error)
             logger.warning("step failed", next="the job ends as failed", seconds=took(), **error.to_log())
             self._report(claim, partial(self.context.ledger.fail, claim, error))
         except Exception as error:
             logger.exception("step failed by a defect", next="another try, if any is left")
             self._retry(claim, InternalError(f"{type(error).__name__} in step {claim.job.step}"), seconds=took())
+            note_outcome("retried", error)
 
     def _record(self, step: RunningStep, outcome: StepOutcome) -> None:
         ledger, claim = self.context.ledger, step.claim
         match outcome:
             case StepUnfinished(progressed=progressed):
+                note_outcome("interrupted" if step.interrupted else "handed_back")
                 ledger.hand_back(claim, interrupted=step.interrupted, progressed=progressed)
             case StepDone(result=result, kept=kept):
+                note_outcome("done")
                 following = NEXT_STEP.get(claim.job.step)
                 if following is None:
                     ledger.finish(claim, result, kept)
                 else:
                     ledger.advance(claim, following)
             case StepDelegated():
-                pass
+                note_outcome("delegated")
 
     def _report(self, claim: Claim, report: Callable[[], object]) -> None:
         try:
@@ -142,6 +165,7 @@ class StepTask(Task):
             logger.warning("outcome not recorded", job_id=claim.job.id, next="the lease runs out", **error.to_log())
 
     def _retry(self, claim: Claim, error: RagError, *, seconds: float) -> None:
+        note_outcome("retried", error)
         delay = retry_delay(claim.job.attempts, error)
         limit = MAX_ATTEMPTS if isinstance(error, InternalError) else _max_attempts(claim.job.step)
         following = "another try after the delay; after the last one the job ends as failed"

@@ -31,12 +31,22 @@ class ProcessContext:
         Name of this worker in records and logs.
     stopping
         Set when the worker is told to stop.
+    ready_at
+        Says when the worker was ready for work, seconds since 1970; 0 before.
     """
 
-    def __init__(self, config: WorkerConfig, *, worker: str, stopping: StopSignal) -> None:
+    def __init__(
+        self,
+        config: WorkerConfig,
+        *,
+        worker: str,
+        stopping: StopSignal,
+        ready_at: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self.config = config
         self.worker = worker
         self.stopping = stopping
+        self.ready_at = ready_at
         self._redis = redis_client(
             config.redis_server,
             decode_responses=True,

@@ -25,6 +25,8 @@ from ragline.common.messages import StepMessage, step_envelope
 from ragline.common.metadata import Scalar
 from ragline.common.models import JobState, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
+from ragline.common.span_names import ACCEPT, DOCUMENT_ID, JOB_ID, OUTCOME
+from ragline.common.spans import child_span
 from ragline.common.telemetry import TraceContext, new_trace
 from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.ledger.keys import document_key, littered_key
@@ -306,7 +308,10 @@ class AcceptLedger(ReadLedger):
             "max_backlog_per_tenant": self._bounds.max_backlog_per_tenant,
             "tokens_per_day": self._bounds.tokens_per_day,
         }
-        answer: Sequence[str] = await self._call(script, orjson.dumps({**fields, **common}), envelope)
+        with child_span(ACCEPT) as span:
+            answer: Sequence[str] = await self._call(script, orjson.dumps({**fields, **common}), envelope)
+            if span is not None:
+                span.attributes.update(_told(answer))
         if answer[0] in _REFUSALS:
             _refuse(answer, fields)
         return answer
@@ -314,6 +319,14 @@ class AcceptLedger(ReadLedger):
     async def _call(self, name: str, *args: str | bytes | int) -> Any:  # noqa: ANN401 - the shape depends on the script
         with redis_errors(name):
             return await self._scripts.call(self._names[name], args)
+
+
+def _told(answer: Sequence[str]) -> Mapping[str, str]:
+    """What a span says of the answer. A refusal is no failure: under a flood each would be kept."""
+    if answer[0] in _REFUSALS:
+        return {OUTCOME: answer[0]}
+    told = {OUTCOME: answer[0], JOB_ID: answer[1]}
+    return {**told, DOCUMENT_ID: answer[2]} if answer[2] else told
 
 
 def _refuse(answer: Sequence[str], fields: Mapping[str, Any]) -> NoReturn:

@@ -6,7 +6,7 @@ it matters, the short one ends the alert soon after the cause has gone.
 
 from dataclasses import dataclass
 
-from charts.monitoring.promql import Clock, rate, shared, total
+from charts.monitoring.promql import Clock, at_most, rate, shared, total
 from charts.monitoring.rules import INTERVAL_SECONDS, Alert, Record
 
 __all__ = ["FAULTS", "OBJECTIVES", "Objective", "burn_alerts", "burn_records"]
@@ -59,7 +59,7 @@ OBJECTIVES = (
             f'ragline_job_failures_total{{kind="query", code=~"{_FAULTS}"}}',
         ),
         missed=(),
-        good='ragline_job_duration_seconds_bucket{kind="query", le="10.0"}',
+        good=f'ragline_job_duration_seconds_bucket{{kind="query", {at_most(10)}}}',
     ),
     Objective(
         name="ingest",
@@ -71,7 +71,7 @@ OBJECTIVES = (
             f'ragline_job_failures_total{{kind="ingest", code=~"{_FAULTS}"}}',
         ),
         missed=(),
-        good='ragline_job_duration_seconds_bucket{kind="ingest", le="600.0"}',
+        good=f'ragline_job_duration_seconds_bucket{{kind="ingest", {at_most(600)}}}',
     ),
     Objective(
         name="http",

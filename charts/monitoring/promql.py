@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 
-__all__ = ["Clock", "grown", "quantile", "rate", "scoped", "shared", "total"]
+__all__ = ["Clock", "at_most", "grown", "quantile", "rate", "scoped", "shared", "total"]
 
 OURS = re.compile(r"\b(ragline[_:][a-z0-9_:]+)(\{)?")
 
@@ -38,6 +38,11 @@ class Clock:
             if milliseconds and milliseconds % size == 0:
                 return f"{milliseconds // size}{unit}"
         return f"{milliseconds}ms" if milliseconds else "0s"
+
+
+def at_most(bound: int) -> str:
+    """The matcher of one bucket; some versions of Prometheus and of its formats write 10, others 10.0."""
+    return f'le=~"{bound}([.]0)?"'
 
 
 def shared(expr: str) -> str:

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from math import ceil, inf
 
@@ -204,18 +205,9 @@ def client_address(scope: Mapping[str, object]) -> str:
     """Whom requests without a key are counted for: an IPv4 address, or the network of an IPv6 one."""
     match scope.get("client"):
         case (str(host), _):
-            pass
+            return _network(host)
         case _:
             return "unknown"
-    try:
-        address = ip_address(host)
-    except ValueError:
-        # A socket's name, or what a proxy calls its client.
-        return token_digest(host)[:12]
-    if isinstance(address, IPv6Address):
-        mapped = address.ipv4_mapped
-        return str(mapped or IPv6Network((int(address), _SITE_PREFIX_BITS), strict=False))
-    return str(address)
 
 
 def policy_of(method: str, path: str) -> str:
@@ -231,6 +223,19 @@ async def _verdict(scope: Scope) -> Verdict:
     except DependencyError as error:
         logger.warning("request failed", next=f"the caller is answered {error.status:d}", **error.to_log())
         return Verdict(outcome=error, policy=policy)
+
+
+@lru_cache(maxsize=1024)
+def _network(host: str) -> str:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        # A socket's name, or what a proxy calls its client.
+        return token_digest(host)[:12]
+    if isinstance(address, IPv6Address):
+        mapped = address.ipv4_mapped
+        return str(mapped or IPv6Network((int(address), _SITE_PREFIX_BITS), strict=False))
+    return str(address)
 
 
 def _principal(key: StoredKey) -> Principal:

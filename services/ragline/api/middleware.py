@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from http import HTTPStatus
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -61,25 +61,26 @@ _SLOWEST_BYTES_PER_SECOND = 1024
 pause, and holds an upload open all the same. The slowest mobile network is ten times as fast."""
 
 
-_SECURITY_HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_SECURITY_HEADERS = [(b"referrer-policy", b"no-referrer"), (b"x-content-type-options", b"nosniff")]
+
+_DATA_POLICY = b"default-src 'none'; frame-ancestors 'none'"
 """An answer is data: a browser that is made to show one runs nothing of it and puts it into no frame."""
 
 _PAGES_POLICY = (
-    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; connect-src 'self'; worker-src blob:; "
-    "script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
-    "style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
-    "font-src https://fonts.gstatic.com; img-src data: https://fastapi.tiangolo.com https://cdn.redoc.ly"
+    b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; connect-src 'self'; worker-src blob:; "
+    b"script-src 'unsafe-inline' https://cdn.jsdelivr.net; "
+    b"style-src 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
+    b"font-src https://fonts.gstatic.com; img-src data: https://fastapi.tiangolo.com https://cdn.redoc.ly"
 )
 """What Swagger UI and ReDoc load, as FastAPI builds their pages."""
 
 _PAGES = {"/docs", "/redoc"}
 
-_TRANSPORT_SECURITY = "max-age=31536000"
+_TRANSPORT_SECURITY = b"max-age=31536000"
 """A year, for this host alone: what its neighbours speak is not ours to say."""
+
+_Headers = list[tuple[bytes, bytes]]
+"""As ASGI has them; names are in lower case."""
 
 _SENT_BY_PAGES = (
     "Accept",
@@ -121,20 +122,20 @@ class RequestContextMiddleware:
         scope.setdefault("state", {})["trace"] = trace
         started, status = time.monotonic(), 0
 
-        def add(headers: MutableHeaders, answered: int) -> None:
+        def add(headers: _Headers, answered: int) -> None:
             nonlocal status
             status = answered
-            headers["X-Request-ID"] = trace.request_id
-            headers["traceparent"] = trace.traceparent
-            headers.update(scope["state"].get("headers", {}))
+            known = {"x-request-id": trace.request_id, "traceparent": trace.traceparent}
+            known |= scope["state"].get("headers", {})
+            headers += [(name.lower().encode(), value.encode()) for name, value in known.items()]
 
         with structlog.contextvars.bound_contextvars(request_id=trace.request_id, trace_id=trace.trace_id):
             if span is None:
-                await self._app(scope, receive, _editing(send, add))
+                await self._app(scope, receive, _adding(send, add))
             else:
                 with entered(span):
                     try:
-                        await self._app(scope, receive, _editing(send, add))
+                        await self._app(scope, receive, _adding(send, add))
                     finally:
                         _describe(span, scope, status, trace)
             _log_request(scope, status, time.monotonic() - started)
@@ -152,16 +153,17 @@ class SecurityHeadersMiddleware:
             await self._app(scope, receive, send)
             return
 
-        def add(headers: MutableHeaders, status: int) -> None:
-            headers.update(_SECURITY_HEADERS)
-            if scope["path"] in _PAGES and status == HTTPStatus.OK:
-                headers["Content-Security-Policy"] = _PAGES_POLICY
+        def add(headers: _Headers, status: int) -> None:
+            is_page = scope["path"] in _PAGES and status == HTTPStatus.OK
+            headers.append((b"content-security-policy", _PAGES_POLICY if is_page else _DATA_POLICY))
+            headers += _SECURITY_HEADERS
             # Over plain HTTP browsers ignore it, and a proxy in front may speak nothing else.
             if scope["scheme"] == "https":
-                headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
-            headers.setdefault("Cache-Control", "no-store")
+                headers.append((b"strict-transport-security", _TRANSPORT_SECURITY))
+            if all(name != b"cache-control" for name, _ in headers):
+                headers.append((b"cache-control", b"no-store"))
 
-        await self._app(scope, receive, _editing(send, add))
+        await self._app(scope, receive, _adding(send, add))
 
 
 class CrossOriginMiddleware(CORSMiddleware):
@@ -273,15 +275,17 @@ async def _in_time(receive: Receive, left_seconds: float) -> Message:
         raise RequestTimeout(f"The body did not come in time: {bounds}") from error
 
 
-def _editing(send: Send, edit: Callable[[MutableHeaders, int], None]) -> Send:
-    """Sends an answer with its headers edited by somebody who is told its status."""
+def _adding(send: Send, add: Callable[[_Headers, int], None]) -> Send:
+    """Sends an answer with headers that no handler knows, added by somebody who is told its status."""
 
-    async def edited(message: Message) -> None:
+    async def added(message: Message) -> None:
         if message["type"] == "http.response.start":
-            edit(MutableHeaders(scope=message), message["status"])
+            headers = list(message["headers"])
+            add(headers, message["status"])
+            message["headers"] = headers
         await send(message)
 
-    return edited
+    return added
 
 
 def _too_large(limit_bytes: int) -> TooLarge:

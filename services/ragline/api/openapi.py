@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fastapi import FastAPI
 from typing_extensions import override
 
 from ragline.api.problems import PROBLEM_MEDIA_TYPE, problem
 from ragline.api.refusals import refusals
+from ragline.api.routes import PlannedApi
 from ragline.common.errors import RagError, Unauthorized
 
 __all__ = ["DescribedApi"]
@@ -74,7 +74,7 @@ _OF_DOCUMENTS = ("upload_document", "delete_document")
 """Operations whose `SubmissionReply` names a document."""
 
 
-class DescribedApi(FastAPI):
+class DescribedApi(PlannedApi):
     """An app whose OpenAPI document also tells of what is the same everywhere: refusals, headers, links, examples."""
 
     @override

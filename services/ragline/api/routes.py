@@ -5,18 +5,19 @@ from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.datastructures import DefaultPlaceholder
 from fastapi.exceptions import RequestValidationError, ResponseValidationError
 from fastapi.routing import APIRoute
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 from typing_extensions import override
 
 from ragline.api.media_types import is_json
 from ragline.api.plans import MISSING, Call, Plan
 from ragline.common.errors import InvalidRequest
 
-__all__ = ["PlannedRoute", "PlannedRouter"]
+__all__ = ["PlannedApi", "PlannedRoute", "PlannedRouter"]
 
 
 class PlannedRoute(APIRoute):
@@ -57,6 +58,23 @@ class PlannedRoute(APIRoute):
         if errors:
             raise ResponseValidationError(errors, body=given)
         return Response(self.response_field.serialize_json(value), status, media_type="application/json")
+
+
+class PlannedApi(FastAPI):
+    """An app of planned routes, with no layer around them that does nothing for these."""
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - those of FastAPI
+        # It would make spans of its own, and looks at each request whether it should.
+        super().__init__(telemetry={"tracing": False, "metrics": False, "logs": False}, **options)
+        self.router.route_class = PlannedRoute
+
+    @override
+    def build_middleware_stack(self) -> ASGIApp:
+        """Our own layers around the one that turns errors into problems."""
+        app: ASGIApp = ExceptionMiddleware(self.router, handlers=self.exception_handlers)
+        for layer in reversed(self.user_middleware):
+            app = layer.cls(app, *layer.args, **layer.kwargs)
+        return app
 
 
 class PlannedRouter(APIRouter):

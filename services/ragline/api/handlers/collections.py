@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from fastapi import Header, Request, Response
-from fastapi.responses import JSONResponse
 from pydantic import TypeAdapter
 
 from ragline.api.dependencies import Asker, Context, Ingester, Reader, Repeatable, Start, Trace
@@ -106,7 +105,7 @@ async def query_collection(
     if "respond-async" in prefer:
         reply = submission_reply(submission)
         headers = {"Location": reply.links["job"], "Retry-After": "1", "Preference-Applied": "respond-async"}
-        return JSONResponse(reply.model_dump(mode="json"), 202, headers)
+        return Response(reply.model_dump_json(), 202, headers, "application/json")
     job = await reader.answer(request, timeout_seconds=context.config.query_timeout_seconds)
     return AnswerReply(job_id=job_id, cached=job.cached, **job.result)
 

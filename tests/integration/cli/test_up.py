@@ -2,20 +2,14 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from ragline.cli.supervisor.data_folder import running_service
-from tests.support.servers import free_port
-from tests.support.supervise import alive
+from tests.support.laptop import Laptop, new_laptop
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
@@ -25,64 +19,10 @@ RESTART_SECONDS = 10.0
 """The promise on two idle cores; a machine that is busy with other tests gets twice as much."""
 
 
-@dataclass(frozen=True)
-class Laptop:
-    """A folder and a set of ports; all its processes bear a mark in their environment."""
-
-    folder: Path
-    mark: str
-    env: dict[str, str]
-
-    @contextmanager
-    def started(self, *words: str) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-c", "from ragline.cli.main import app; app()", *words]
-        with self._console(words[0]).open("wb") as console:
-            process = subprocess.Popen(
-                command, cwd=self.folder, env=self.env, stdin=subprocess.DEVNULL, stdout=console, stderr=console
-            )
-        with process:
-            try:
-                yield process
-            finally:
-                process.kill()
-
-    def run(self, *words: str) -> tuple[int, str]:
-        with self.started(*words) as command:
-            status = command.wait(120)
-        return status, self.said(words[0])
-
-    def said(self, command: str) -> str:
-        return self._console(command).read_text()
-
-    def processes(self) -> list[int]:
-        pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        assert pids
-        return [pid for pid in pids if self._owns(pid) and alive(pid)]
-
-    def _console(self, command: str) -> Path:
-        return self.folder / f"{command}.txt"
-
-    def _owns(self, pid: int) -> bool:
-        # Valkey writes its title over its environment.
-        title = f"127.0.0.1:{self.env['REDIS_PORT']}"
-        try:
-            environment, command = (Path(f"/proc/{pid}/{name}").read_bytes() for name in ("environ", "cmdline"))
-        except OSError:
-            return False
-        return self.mark.encode() in environment or title.encode() in command
-
-
 @pytest.fixture(scope="module")
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     """A laptop on which the demo has run once."""
-    mark = uuid.uuid4().hex
-    ports = {name: str(free_port()) for name in ("API_PORT", "REDIS_PORT", "CHROMA_PORT", "FLOWER_PORT")}
-    path = os.pathsep.join(sys.path)
-    laptop = Laptop(
-        folder=tmp_path_factory.mktemp("laptop"),
-        mark=mark,
-        env={**os.environ, **ports, "PYTHONPATH": path, "RAGLINE_TEST_MARK": mark, "COLUMNS": "150"},
-    )
+    laptop = new_laptop(tmp_path_factory.mktemp("laptop"))
     status, console = laptop.run("demo", "--exit", "--samples", str(SAMPLES))
     assert status == 0, console
     assert "employee-handbook.pdf, page 19" in console

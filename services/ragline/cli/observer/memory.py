@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ragline.cli.traces.spans import Span, ends, in_order
+from ragline.cli.traces.wording import subjects
 
 __all__ = ["Limits", "Summary", "TraceMemory"]
 
@@ -31,11 +32,20 @@ class Limits:
 
 @dataclass(slots=True, kw_only=True)
 class Summary:
-    """What a list says of a trace; times in Unix microseconds."""
+    """What a list says of a trace; times in Unix microseconds.
+
+    Attributes
+    ----------
+    about
+        Documents and jobs.
+    dropped
+        Spans that were too many.
+    """
 
     trace_id: str
     name: str
     service: str
+    about: list[str]
     start_us: int
     duration_us: int
     spans: int
@@ -127,6 +137,7 @@ def _summary(trace_id: str, trace: _Trace) -> Summary:
         trace_id=trace_id,
         name=first.name if first else "",
         service=first.service if first else "",
+        about=subjects(spans),
         start_us=start_us,
         duration_us=end_us - start_us,
         spans=len(spans),

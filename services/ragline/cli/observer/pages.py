@@ -58,7 +58,8 @@ def trace_page(spans: Sequence[Span], summary: Summary) -> str:
         shown.append(element("span", f"{summary.errors} with errors", class_="error"))
     if summary.dropped:
         shown.append(element("span", f"{summary.dropped} spans were too many and are not kept", class_="error"))
-    shown.append(element("span", element("code", f"ragline trace {summary.trace_id}"), class_="soft"))
+    commands = (f"ragline trace {summary.trace_id}", *(f"ragline why {name}" for name in summary.about))
+    shown += [element("code", command, class_="soft") for command in commands]
     rows = [_span_row(placed, start_us, total_us) for placed in in_order(spans)]
     inside = (element("h2", summary.name), element("div", *shown, class_="facts"), _legend(), _axis(total_us), *rows)
     return page(summary.name, _STYLE, _header(), element("main", *inside))
@@ -78,7 +79,7 @@ def _list_row(summary: Summary) -> Html:
     return element(
         "tr",
         element("td", moment(summary.start_us), class_="when"),
-        element("td", name, service, element("div", summary.trace_id, class_="id soft")),
+        element("td", name, service, element("div", "  ".join(summary.about), class_="id soft")),
         element("td", length(summary.duration_us), class_="number"),
         element("td", str(summary.spans), class_="number"),
         element("td", errors, class_="number"),
@@ -104,7 +105,7 @@ def _span_row(placed: Placed, start_us: int, total_us: int) -> Html:
     span = placed.span
     indent = [element("span", class_="in")] * min(placed.depth, _DEEPEST)
     name = element("span", span.name, class_="error" if span.failed else "")
-    service = element("span", f" {span.service}", class_="soft")
+    service = element("span", f" {placed.service}", class_="soft")
     offset = (span.start_us - start_us) * _WIDTH // total_us
     bar = _bar(category(span), offset, span.duration_us * _WIDTH // total_us)
     summary = element(

@@ -10,7 +10,7 @@ import httpx2
 from ragline.cli.client import RaglineClient
 from ragline.cli.failures import ApiFailure
 from ragline.cli.traces.jaeger import NotJaeger, read_trace
-from ragline.cli.traces.ledger import spans_of_job
+from ragline.cli.traces.ledger import LEDGER, spans_of_job
 from ragline.cli.traces.spans import Span
 
 __all__ = ["FoundTrace", "find_trace", "job_of"]
@@ -55,7 +55,7 @@ def find_trace(name: str, client: RaglineClient, *, jaeger_url: str | None) -> F
         raise ApiFailure(f"{note} The ledger has timings by job: give the job's or the document's id.")
     events = client.events_so_far(job["id"])
     told = spans_of_job(job, events, now_us=time.time_ns() // 1000)
-    return FoundTrace(trace_id=trace_id, source="ledger", spans=tuple(told), notes=(note,))
+    return FoundTrace(trace_id=trace_id, source=LEDGER, spans=tuple(told), notes=(note,))
 
 
 def job_of(name: str, client: RaglineClient) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from ragline.cli.traces.spans import Moment, Span, Value
 from ragline.common.queues import ROUTES, Step
 from ragline.common.span_names import ATTEMPT, DOCUMENT_ID, JOB_ID, MESSAGING_DESTINATION, QUEUE_WAIT
 
-__all__ = ["spans_of_job"]
+__all__ = ["LEDGER", "spans_of_job"]
 
-_SERVICE = "ledger"
+LEDGER = "ledger"
+"""Where these spans come from; also the service that they name."""
+
 _MS = 1000
 
 
@@ -76,7 +78,7 @@ def spans_of_job(reply: object, events: Iterable[httpx2.ServerSentEvent], *, now
         trace_id=job.trace_id,
         span_id=_span_id(0),
         name=job.kind,
-        service=_SERVICE,
+        service=LEDGER,
         start_us=min([created_us, *(attempt.queued_us or created_us for attempt in attempts)]),
         end_us=end_us,
         failed=job.status == "failed",
@@ -170,7 +172,7 @@ def _span(job: _Job, name: str, start_us: int, end_us: int, attributes: dict[str
         span_id="",
         parent_id=_span_id(0),
         name=name,
-        service=_SERVICE,
+        service=LEDGER,
         start_us=start_us,
         end_us=max(end_us, start_us),
         attributes=attributes,

@@ -9,15 +9,14 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ragline.cli.traces.finding import FoundTrace
+from ragline.cli.traces.ledger import LEDGER
 from ragline.cli.traces.spans import Placed, Span, ends, in_order
-from ragline.cli.traces.wording import category, length, moment
+from ragline.cli.traces.wording import category, length, moment, subjects
 from ragline.common.span_names import (
     ATTEMPT,
-    DOCUMENT_ID,
     GEN_AI_INPUT_TOKENS,
     GEN_AI_OUTPUT_TOKENS,
     HTTP_STATUS,
-    JOB_ID,
     MESSAGING_DESTINATION,
     OUTCOME,
 )
@@ -34,8 +33,6 @@ _SHORT_NAMES = {
     ATTEMPT: "attempt",
     "position": "position",
     "cold": "cold",
-    JOB_ID: "job",
-    DOCUMENT_ID: "document",
     "collection": "collection",
     "state": "state",
     "progress": "progress",
@@ -56,7 +53,8 @@ def print_trace(found: FoundTrace, console: Console) -> None:
     errors = sum(span.failed for span in found.spans)
     head = f"{moment(start_us)}, {length(end_us - start_us)}, {len(found.spans)} spans, {errors} with errors"
     console.print(Text.assemble(("trace ", "bold"), (found.trace_id or "without an id", "bold"), f": {head}"))
-    console.print(Text(f"from {_named(found.source)}", "dim"), soft_wrap=True)
+    about = f"about {', '.join(named)}; " if (named := subjects(found.spans)) else ""
+    console.print(Text(f"{about}from {_named(found.source)}", "dim"), soft_wrap=True)
     table = Table(
         Column("span", overflow="fold", ratio=3),
         Column("began", justify="right", no_wrap=True),
@@ -70,7 +68,7 @@ def print_trace(found: FoundTrace, console: Console) -> None:
     )
     placed = in_order(found.spans)
     for here, guide in zip(placed, _guides(placed), strict=True):
-        table.add_row(*_row(here.span, guide, start_us, max(end_us - start_us, 1), found.spans))
+        table.add_row(*_row(here, guide, start_us, max(end_us - start_us, 1), found.spans))
     console.print(table)
 
 
@@ -85,14 +83,14 @@ def trace_as_json(found: FoundTrace) -> dict[str, Any]:
 
 
 def _named(source: str) -> str:
-    if source == "ledger":
+    if source == LEDGER:
         return "the ledger's own timings: waits and steps, without the calls within them"
     return source
 
 
-def _row(span: Span, guide: str, start_us: int, total_us: int, spans: Sequence[Span]) -> tuple[Text, ...]:
-    style = _STYLES[category(span)]
-    service = f" {span.service}" if span.service and span.service != "ledger" else ""
+def _row(here: Placed, guide: str, start_us: int, total_us: int, spans: Sequence[Span]) -> tuple[Text, ...]:
+    span, style = here.span, _STYLES[category(here.span)]
+    service = f" {here.service}" if here.service not in {"", LEDGER} else ""
     return (
         Text.assemble((guide, "dim"), (span.name, "bold red" if span.failed else "bold"), (service, "dim")),
         Text(f"+{length(max(span.start_us - start_us, 0))}", "dim"),

@@ -62,10 +62,19 @@ class Span:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Placed:
-    """A span and how deep it is nested; 0 for one without a parent that is known."""
+    """A span where it is shown.
+
+    Attributes
+    ----------
+    depth
+        How deep it is nested; 0 for one without a parent that is known.
+    service
+        That of the span, unless it is its parent's too.
+    """
 
     span: Span
     depth: int
+    service: str
 
 
 def ends(spans: Iterable[Span]) -> tuple[int, int]:
@@ -94,12 +103,15 @@ def in_order(spans: Sequence[Span]) -> list[Placed]:
 
 def _place(first: Span, children: Mapping[str, list[Span]], placed: list[Placed], seen: set[str]) -> None:
     # A stack and no recursion: nothing bounds how deep a trace is nested.
-    stack = [Placed(span=first, depth=0)]
+    stack = [Placed(span=first, depth=0, service=first.service)]
     while stack:
         here = stack.pop()
         if here.span.span_id in seen:
             continue
         seen.add(here.span.span_id)
         placed.append(here)
-        below = children.get(here.span.span_id, ())
-        stack.extend(Placed(span=child, depth=here.depth + 1) for child in reversed(below))
+        above, below = here.span.service, children.get(here.span.span_id, ())
+        stack.extend(
+            Placed(span=child, depth=here.depth + 1, service="" if child.service == above else child.service)
+            for child in reversed(below)
+        )

@@ -1,11 +1,14 @@
 """Times and kinds of spans in words that the terminal and the observer's pages share."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from ragline.cli.traces.spans import Span
-from ragline.common.span_names import COLD_START, QUEUE_WAIT, SpanKind
+from ragline.common.span_names import COLD_START, DOCUMENT_ID, JOB_ID, QUEUE_WAIT, SpanKind
 
-__all__ = ["category", "length", "moment"]
+__all__ = ["category", "length", "moment", "subjects"]
+
+_MOST_SUBJECTS = 4
 
 _MS, _SECOND, _MINUTE = 1_000, 1_000_000, 60_000_000
 
@@ -34,3 +37,9 @@ def moment(at_us: int) -> str:
     """A moment in UTC with milliseconds."""
     at = datetime.fromtimestamp(at_us / _SECOND, tz=UTC)
     return f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond // 1000:03} UTC"
+
+
+def subjects(spans: Iterable[Span]) -> list[str]:
+    """The documents and jobs that the spans are about, each once; a batch's are cut short."""
+    named = [str(span.attributes[name]) for span in spans for name in (DOCUMENT_ID, JOB_ID) if name in span.attributes]
+    return list(dict.fromkeys(named))[:_MOST_SUBJECTS]

@@ -8,6 +8,7 @@ from starlette.testclient import TestClient
 from ragline.cli.observer.main import create_app
 from ragline.cli.observer.otlp import MAX_MESSAGE_BYTES
 from ragline.cli.traces.jaeger import read_trace
+from ragline.common.span_names import JOB_ID
 from tests.support.otlp import TRACE, WireSpan, message
 
 PROTOBUF = {"Content-Type": "application/x-protobuf"}
@@ -20,7 +21,7 @@ CHILD = WireSpan(
     start_us=40_000,
     duration_us=20_000,
     error=f"lost {EVIL}",
-    attributes={f"key {EVIL}": f"value {EVIL}", "ragline.job": "job_1"},
+    attributes={f"key {EVIL}": f"value {EVIL}", JOB_ID: "job_1"},
     links=((TRACE, "00000000000000cc"), ("b" * 32, "00000000000000dd")),
     events=(("exception", 45_000),),
 )
@@ -91,6 +92,7 @@ def test_the_waterfall_has_a_bar_for_each_span_at_its_place(observer: TestClient
     assert "exception after 5 ms" in text
     assert "lost &lt;script&gt;" in text
     assert f"ragline trace {TRACE}" in text
+    assert "ragline why job_1" in text
 
 
 @pytest.mark.parametrize(

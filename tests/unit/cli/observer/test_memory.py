@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from ragline.cli.observer.memory import Limits, TraceMemory
 from ragline.cli.traces.spans import Span
+from ragline.common.span_names import DOCUMENT_ID, JOB_ID
 
 SMALL = Limits(traces=3, spans=6, span_bytes=1000, spans_of_one=4, bytes_of_one=600)
 
@@ -57,11 +58,12 @@ def test_a_summary_is_about_the_whole_trace() -> None:
     early = memory.summary("t")
     assert early is not None
     assert early.name == "convert"
-    memory.add([(span(own="1", name="POST", service="api", start_us=10, end_us=30), 1)])
+    named = {DOCUMENT_ID: "doc_1", JOB_ID: "job_1"}
+    memory.add([(span(own="1", name="POST", service="api", start_us=10, end_us=30, attributes=named), 1)])
     summary = memory.summary("t")
     assert summary is not None
     assert (summary.name, summary.service, summary.start_us, summary.duration_us) == ("POST", "api", 10, 80)
-    assert (summary.spans, summary.errors) == (2, 1)
+    assert (summary.spans, summary.errors, summary.about) == (2, 1, ["doc_1", "job_1"])
 
 
 def test_traces_are_found_by_what_their_spans_say() -> None:

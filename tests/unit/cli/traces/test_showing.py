@@ -5,6 +5,7 @@ from rich.console import Console
 from ragline.cli.traces.finding import FoundTrace
 from ragline.cli.traces.showing import print_trace, trace_as_json
 from ragline.cli.traces.spans import Link, Moment, Span
+from ragline.common.span_names import DOCUMENT_ID, JOB_ID
 
 START_US = 1_764_000_000_000_000
 
@@ -12,11 +13,11 @@ START_US = 1_764_000_000_000_000
 def span(own: str, parent: str, name: str, start_ms: int, end_ms: int, **fields: object) -> Span:
     plain = {"trace_id": "t", "span_id": own, "parent_id": parent, "name": name, "service": "ragline-worker"}
     times = {"start_us": START_US + start_ms * 1000, "end_us": START_US + end_ms * 1000}
-    return Span(**plain, **times, **fields)  # type: ignore[arg-type] # fields of the class
+    return Span(**{**plain, **times, **fields})  # type: ignore[arg-type] # fields of the class
 
 
 SPANS = (
-    span("1", "", "POST", 0, 1000),
+    span("1", "", "POST", 0, 1000, service="ragline-api", attributes={JOB_ID: "job_1", DOCUMENT_ID: "doc_1"}),
     span("2", "1", "queue wait", 0, 500, attributes={"messaging.destination.name": "document", "ragline.secret": "no"}),
     span("3", "1", "convert", 500, 750, failed=True, message="lost", attributes={"ragline.attempt": 1}),
     span("4", "3", "chroma query", 600, 601, kind="client"),
@@ -37,14 +38,16 @@ def test_the_tree_has_lines_bars_and_details() -> None:
     lines = shown(*SPANS)
     assert lines[0] == "a note"
     assert lines[1] == "trace t: 2025-11-24 16:00:00.000 UTC, 1 s, 6 spans, 1 with errors"
-    assert lines[2] == "from the ledger's own timings: waits and steps, without the calls within them"
+    assert (
+        lines[2] == "about doc_1, job_1; from the ledger's own timings: waits and steps, without the calls within them"
+    )
     rows = lines[4:]
-    assert [row.partition("ragline-worker")[0].rstrip() for row in rows] == [
-        "POST",
-        "├ queue wait",
-        "├ convert",
+    assert [row.partition("+")[0].rstrip() for row in rows] == [
+        "POST ragline-api",
+        "├ queue wait ragline-worker",
+        "├ convert ragline-worker",
         "│ └ chroma query",
-        "└ convert",
+        "└ convert ragline-worker",
         "  └ chat",
     ]
     assert rows[0].count("█") == 32
@@ -58,7 +61,7 @@ def test_the_tree_has_lines_bars_and_details() -> None:
 
 
 def test_an_address_is_named_as_the_source() -> None:
-    assert shown(*SPANS, source="http://localhost:16686")[2] == "from http://localhost:16686"
+    assert shown(*SPANS, source="http://localhost:16686")[2] == "about doc_1, job_1; from http://localhost:16686"
 
 
 def test_a_bar_stays_within_its_column_whatever_the_clocks_say() -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from ragline.cli.traces.spans import Span, ends, in_order
 
 
@@ -34,3 +36,10 @@ def test_a_deep_trace_is_shown_whole() -> None:
 def test_ends_are_those_of_all() -> None:
     assert ends([span("a", start=5, end=7), span("b", start=6, end=2)]) == (5, 7)
     assert ends([]) == (0, 0)
+
+
+def test_a_service_is_named_where_it_changes() -> None:
+    spans = [span("a"), span("b", "a"), span("c", "b"), span("d", "a")]
+    services = zip(spans, ("api", "worker", "worker", "api"), strict=True)
+    placed = in_order([replace(one, service=service) for one, service in services])
+    assert {here.span.name: here.service for here in placed} == {"a": "api", "b": "worker", "c": "", "d": ""}

@@ -80,7 +80,15 @@ def events(*frames: tuple[str, Any], first: int = 1) -> Reply:
 
 def problem(status: int, code: str = "some_code", *, retry_after: str | None = None, **members: object) -> Reply:
     """A problem as the service reports one."""
-    body = {"title": "Title", "code": code, "detail": "Detail", "status": status, "request_id": "req_1", **members}
+    body = {
+        "title": "Title",
+        "code": code,
+        "detail": "Detail",
+        "status": status,
+        "request_id": "req_1",
+        "trace_id": "0af765",
+        **members,
+    }
     headers = {"Content-Type": "application/problem+json"}
     if retry_after is not None:
         headers["Retry-After"] = retry_after

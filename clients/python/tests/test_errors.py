@@ -59,6 +59,7 @@ def test_an_error_has_all_members_of_the_problem(make_client: MakeClient) -> Non
 
     error = failure.value
     assert (error.code, error.title, error.detail, error.request_id) == ("invalid_request", "Title", "Detail", "req_1")
+    assert error.trace_id == "0af765"
     assert (error.retryable, error.retry_after) == (True, 7)
     assert error.errors == (FieldProblem(pointer="/body/top_k", detail="too large"),)
 

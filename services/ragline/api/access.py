@@ -197,7 +197,7 @@ class AccessMiddleware:
             scope["state"]["principal"] = verdict.outcome
             await self._app(scope, receive, send)
             return
-        reply = problem_response(verdict.outcome, scope["state"]["trace"].request_id, path=scope["path"])
+        reply = problem_response(verdict.outcome, *scope["state"]["trace"].ids, path=scope["path"])
         await reply(scope, receive, send)
 
 

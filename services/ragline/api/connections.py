@@ -152,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 def _answer(status: int, error: RagError) -> bytes:
     trace = new_trace()
-    body = problem(error, trace.request_id).model_copy(update={"status": status}).model_dump_json().encode()
+    body = problem(error, *trace.ids).model_copy(update={"status": status}).model_dump_json().encode()
     headers = {
         "content-type": PROBLEM_MEDIA_TYPE,
         "content-length": len(body),

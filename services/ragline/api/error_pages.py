@@ -46,8 +46,8 @@ _INTRODUCTION = """# Errors
 
 Every error is a problem (RFC 9457, `application/problem+json`). Its `code` is stable: programs go by it, never by
 `title` or `detail`. `retryable` says whether the same request may pass later, and `Retry-After` when; `request_id` is
-what an operator searches the logs for. `type` is the address of the section below, which the service itself serves as
-`GET /errors/{code}`. A job that failed keeps the same code in `error.code`.
+what an operator searches the logs for, `trace_id` what the traces go by. `type` is the address of the section below,
+which the service itself serves as `GET /errors/{code}`. A job that failed keeps the same code in `error.code`.
 
 `make openapi` writes this page.
 """

@@ -25,7 +25,7 @@ from ragline.common.span_names import (
     UNMATCHED,
     SpanKind,
 )
-from ragline.common.spans import Span, active_tracer, entered
+from ragline.common.spans import Span, active_tracer, entered, note_failure
 from ragline.common.telemetry import TraceContext, new_trace
 
 __all__ = [
@@ -183,9 +183,9 @@ class CrossOriginMiddleware(CORSMiddleware):
         allowed = super().preflight_response(request_headers)
         if allowed.status_code < HTTPStatus.BAD_REQUEST:
             return allowed
-        request_id = structlog.contextvars.get_contextvars().get("request_id", "")
+        known = structlog.contextvars.get_contextvars()
         refusal = Forbidden("Pages of this origin may not send that; CORS_ORIGINS lists those that may")
-        return problem_response(refusal, request_id)
+        return problem_response(refusal, known.get("request_id", ""), known.get("trace_id", ""))
 
 
 class DefectMiddleware:
@@ -210,12 +210,13 @@ class DefectMiddleware:
             await self._app(scope, receive, noted)
         except ClientDisconnect:
             logger.info("client left before its request was read", method=scope["method"], path=scope["path"])
-        except Exception:
+        except Exception as error:
+            note_failure(error)
             told = "the answer breaks off" if answered else "the caller is answered 500"
             logger.exception("request failed by a defect", next=told, method=scope["method"], path=scope["path"])
             if answered:
                 raise
-            failure = problem_response(InternalError("defect"), scope["state"]["trace"].request_id, path=scope["path"])
+            failure = problem_response(InternalError("defect"), *scope["state"]["trace"].ids, path=scope["path"])
             await failure(scope, receive, send)
 
 
@@ -234,7 +235,7 @@ class BodyLimitMiddleware:
         limit = self._limit_bytes(scope["path"])
         announced = Headers(scope=scope).get("content-length", "")
         if announced.isdecimal() and int(announced) > limit:
-            reply = problem_response(_too_large(limit), scope["state"]["trace"].request_id, path=scope["path"])
+            reply = problem_response(_too_large(limit), *scope["state"]["trace"].ids, path=scope["path"])
             await reply(scope, receive, send)
             return
         await self._app(scope, _bounded(receive, limit), send)

@@ -168,7 +168,8 @@ def _refusal(kinds: list[type[RagError]]) -> dict[str, Any]:
 def _problem_example(kind: type[RagError]) -> dict[str, Any]:
     error = kind.__new__(kind, "")
     RagError.__init__(error, f"{kind.title}: here stands what exactly")
-    return problem(error, str(_HEADER_EXAMPLES["X-Request-ID"])).model_dump(mode="json")
+    request_id, traceparent = (str(_HEADER_EXAMPLES[name]) for name in ("X-Request-ID", "traceparent"))
+    return problem(error, request_id, traceparent[3:35]).model_dump(mode="json")
 
 
 def _exemplify(content: dict[str, Any], schemas: Mapping[str, Any]) -> None:

@@ -23,16 +23,18 @@ from ragline.common.errors import (
     Unauthorized,
     UnsupportedMediaType,
 )
+from ragline.common.spans import note_failure
+from ragline.common.telemetry import TraceContext
 
 __all__ = [
     "PROBLEM_MEDIA_TYPE",
     "FieldProblem",
     "Problem",
+    "ids_of",
     "install_problem_handlers",
     "openai_error",
     "problem",
     "problem_response",
-    "request_id",
 ]
 
 logger = structlog.get_logger(__name__)
@@ -61,6 +63,10 @@ class Problem(BaseModel):
     detail: str = Field(examples=["There is no such document"])
     code: str = Field(description="Stable name of the error", examples=["not_found"])
     request_id: str = Field(description="Names this request in the service's logs", examples=["req_3f2a"])
+    trace_id: str = Field(
+        description="Names its trace, and the log lines of all that it caused",
+        examples=["4bf92f3577b34da6a3ce929d0e0e4736"],
+    )
     retryable: bool = Field(description="Whether the same request may succeed later", examples=[False])
     errors: list[FieldProblem] = Field(default=[], description="The fields that are wrong, for invalid requests")
 
@@ -71,13 +77,14 @@ def install_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(RagError)
     async def _named(request: Request, error: RagError) -> Response:
         if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            note_failure(error)
             logger.warning("request failed", next=f"the caller is answered {error.status:d}", **error.to_log())
-        return problem_response(error, request_id(request), path=request.url.path)
+        return problem_response(error, *ids_of(request), path=request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(request: Request, error: RequestValidationError) -> Response:
         named = _wrong_media_type(request, error) or _invalid_request(error)
-        return problem_response(named, request_id(request), path=request.url.path)
+        return problem_response(named, *ids_of(request), path=request.url.path)
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, error: HTTPException) -> Response:
@@ -85,17 +92,17 @@ def install_problem_handlers(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if isinstance(named, MethodNotAllowed):
             headers["Allow"] = _allowed(request)
-        return problem_response(named, request_id(request), path=request.url.path, headers=headers)
+        return problem_response(named, *ids_of(request), path=request.url.path, headers=headers)
 
 
 def openai_error(error: RagError) -> dict[str, str | None]:
     """The error in the shape that OpenAI's clients read: a member of the problem, or a chunk of a stream."""
-    told = problem(error, "")
+    told = problem(error, "", "")
     param = told.errors[0].pointer.removeprefix("/body/") if told.errors else None
     return {"message": told.detail, "type": _openai_type(error), "code": error.code, "param": param}
 
 
-def problem(error: RagError, request_id: str) -> Problem:
+def problem(error: RagError, request_id: str, trace_id: str) -> Problem:
     """The problem that tells of an error; a defect of ours tells nothing but its code."""
     detail = "The error was recorded" if isinstance(error, InternalError) else error.detail
     return Problem(
@@ -105,13 +112,14 @@ def problem(error: RagError, request_id: str) -> Problem:
         detail=detail,
         code=error.code,
         request_id=request_id,
+        trace_id=trace_id,
         retryable=error.retryable,
         errors=[FieldProblem(**field) for field in error.errors] if isinstance(error, InvalidRequest) else [],
     )
 
 
 def problem_response(
-    error: RagError, request_id: str, *, path: str = "", headers: dict[str, str] | None = None
+    error: RagError, request_id: str, trace_id: str, *, path: str = "", headers: dict[str, str] | None = None
 ) -> Response:
     """The problem as a reply, with ``Retry-After`` when another try makes sense.
 
@@ -120,7 +128,7 @@ def problem_response(
     path
         Of the request: where OpenAI's clients call, they find the error in their own shape as well.
     """
-    content = problem(error, request_id).model_dump()
+    content = problem(error, request_id, trace_id).model_dump()
     if path.startswith(_OPENAI_PATHS):
         content["error"] = openai_error(error)
     sent = dict(headers or {})
@@ -136,10 +144,10 @@ def problem_response(
     return JSONResponse(content, error.status, sent, media_type=PROBLEM_MEDIA_TYPE)
 
 
-def request_id(request: Request) -> str:
-    """The id that names this request in logs and replies."""
-    trace = getattr(request.state, "trace", None)
-    return trace.request_id if trace else ""
+def ids_of(request: Request) -> tuple[str, str]:
+    """The ids that name this request and its trace in logs and replies."""
+    trace: TraceContext | None = getattr(request.state, "trace", None)
+    return trace.ids if trace else ("", "")
 
 
 def _allowed(request: Request) -> str:

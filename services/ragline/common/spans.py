@@ -13,10 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from ragline.common.errors import RagError
+from ragline.common.errors import ClientError, RagError
 from ragline.common.span_names import ERROR_TYPE, SpanKind, Value
 
-__all__ = ["TRACEPARENT", "Span", "Tracer", "active_tracer", "child_span", "current_span", "entered", "use_tracer"]
+__all__ = [
+    "TRACEPARENT",
+    "Span",
+    "Tracer",
+    "active_tracer",
+    "child_span",
+    "current_span",
+    "entered",
+    "note_failure",
+    "use_tracer",
+]
 
 TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """Format: W3C Trace Context, https://www.w3.org/TR/trace-context/."""
@@ -211,12 +221,15 @@ def current_span() -> Span | None:
 
 @contextmanager
 def entered(span: Span) -> Iterator[Span]:
-    """Make a span the current one for the body, and end it with the body; what the body raises fails it."""
+    """Make a span the current one for the body, and end it with the body.
+
+    What the body raises fails it, but for a caller's mistake: with a flood of those, all of them would be kept.
+    """
     token = _current.set(span)
     try:
         yield span
     except BaseException as error:
-        if isinstance(error, Exception) and not span.error:
+        if isinstance(error, Exception) and not isinstance(error, ClientError) and not span.error:
             span.fail(error)
         raise
     finally:
@@ -236,6 +249,12 @@ def child_span(name: str, attributes: Mapping[str, Value] | None = None) -> Iter
         span.attributes.update(attributes)
     with entered(span):
         yield span
+
+
+def note_failure(error: BaseException) -> None:
+    """Fail the current span, if there is one."""
+    if (span := _current.get()) is not None:
+        span.fail(error)
 
 
 def _forget() -> None:

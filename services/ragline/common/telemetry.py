@@ -19,6 +19,11 @@ class TraceContext:
     request_id: str
 
     @property
+    def ids(self) -> tuple[str, str]:
+        """Request id and trace id, as a problem tells them."""
+        return self.request_id, self.trace_id
+
+    @property
     def headers(self) -> dict[str, str]:
         """As message headers."""
         return {"traceparent": self.traceparent, "request_id": self.request_id}

@@ -22,8 +22,7 @@ from ragline.common.constants import (
 from ragline.common.errors import InternalError, RagError, TransientError
 from ragline.common.messages import MESSAGE_VERSION, StepMessage
 from ragline.common.queues import NEXT_STEP, Step
-from ragline.common.span_names import CLAIM
-from ragline.common.spans import Span, child_span
+from ragline.common.spans import Span
 from ragline.pipeline.protocols import PipelineStep, StepDelegated, StepDone, StepOutcome, StepUnfinished
 from ragline.stores.ledger.working import Claim, ClaimLost
 from ragline.worker.context import ProcessContext
@@ -98,14 +97,13 @@ class StepTask(Task):
 
     def _claim(self, message: StepMessage, lease: timedelta, span: Span | None) -> Claim | None:
         context = self.context
-        with child_span(CLAIM):
-            claim = context.ledger.claim(
-                message,
-                context.worker,
-                lease=lease,
-                max_attempts=_max_attempts(message.step),
-                span=span.traceparent if span else "",
-            )
+        claim = context.ledger.claim(
+            message,
+            context.worker,
+            lease=lease,
+            max_attempts=_max_attempts(message.step),
+            span=span.traceparent if span else "",
+        )
         if claim is None:
             logger.debug("nothing to claim", job_id=message.job_id, step=message.step)
             if span:

@@ -8,6 +8,7 @@ from ragline.common.messages import StepMessage
 from ragline.common.queues import ROUTES
 from ragline.common.span_names import (
     ATTEMPT,
+    CLAIM,
     COLD_START,
     DOCUMENT_ID,
     JOB_ID,
@@ -64,6 +65,8 @@ def note_claim(span: Span, claim: Claim, *, worker: str, ready_at: float) -> Non
     ready_at
         When this worker was ready for work, seconds since 1970; 0 when it does not know.
     """
+    # Nothing else has happened in the step yet. A claim that was refused leaves nothing, the step included.
+    span.child(CLAIM, started_ns=span.started_ns).end()
     job = claim.job
     span.attributes |= {ATTEMPT: job.attempts, KIND: str(job.kind), REQUEST_ID: job.request_id, WORKER: worker}
     span.attributes |= {TENANT: job.tenant, DOCUMENT_ID: job.document_id} if job.document_id else {TENANT: job.tenant}

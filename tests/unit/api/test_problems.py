@@ -94,6 +94,7 @@ def _problem(reply: httpx2.Response) -> dict[str, Any]:
     assert reply.headers["content-type"] == PROBLEM_MEDIA_TYPE
     assert body["status"] == reply.status_code
     assert body["request_id"] == reply.headers["x-request-id"] != ""
+    assert body["trace_id"] == reply.headers["traceparent"][3:35]
     assert body["type"] == f"/errors/{body['code']}"
     return body
 

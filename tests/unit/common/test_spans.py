@@ -115,6 +115,14 @@ def test_the_body_of_a_span_sees_it_and_fails_it() -> None:
     assert delivered[0].attributes["ragline.tenant"] == "acme"
 
 
+def test_a_callers_mistake_is_no_failure() -> None:
+    delivered: list[Span] = []
+    root = _tracer(delivered).root("step", SpanKind.SERVER, traceparent=NOT_SAMPLED)
+    with pytest.raises(NotFound), entered(root):
+        raise NotFound("There is no such thing")
+    assert delivered == []
+
+
 def test_without_a_span_there_are_none_below() -> None:
     with child_span("accept") as span:
         assert span is None

@@ -124,6 +124,8 @@ class ApiError(RaglineError):
         The reason in words.
     request_id
         Names the request in the service's logs.
+    trace_id
+        Names its trace, and the log lines of all that it caused.
     retryable
         Whether the same request may succeed later without a change.
     errors
@@ -138,6 +140,7 @@ class ApiError(RaglineError):
         self.title = str(problem.get("title") or f"The service answered {status}")
         self.detail = str(problem.get("detail") or "")
         self.request_id = str(problem.get("request_id") or "")
+        self.trace_id = str(problem.get("trace_id") or "")
         self.retryable = bool(problem.get("retryable", status in _TRANSIENT_STATUSES))
         self.errors = _field_problems(problem.get("errors"))
         self.retry_after = retry_after

@@ -22,6 +22,7 @@ from ragline.common.errors import InvalidRequest, NotFound, RagError, Unsupporte
 from ragline.common.identifiers import COLLECTION_NAME, check_collection_name, check_document_name
 from ragline.common.logging import note_job
 from ragline.common.queues import JobKind
+from ragline.common.telemetry import TraceContext
 from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]
@@ -130,7 +131,7 @@ async def upload_documents(
         documents=context.documents, collection=name, tenant=tenant, trace=trace, idempotency_key=idempotency_key
     )
     outcomes = await batch.submit(_form(request, max_files=_MAX_BATCH_FILES))
-    return BatchReply(results=[_batch_result(outcome, trace.request_id) for outcome in outcomes])
+    return BatchReply(results=[_batch_result(outcome, trace) for outcome in outcomes])
 
 
 @router.get("/collections/{name}/documents", summary="Documents of a collection, oldest first")
@@ -166,9 +167,9 @@ async def delete_document(document_id: str, response: Response, tenant: Ingester
     return accepted(response, await start(new))
 
 
-def _batch_result(done: BatchOutcome, request_id: str) -> BatchResult:
+def _batch_result(done: BatchOutcome, trace: TraceContext) -> BatchResult:
     if isinstance(done.outcome, RagError):
-        return BatchResult(name=done.name, problem=problem(done.outcome, request_id))
+        return BatchResult(name=done.name, problem=problem(done.outcome, *trace.ids))
     return BatchResult(name=done.name, submission=submission_reply(done.outcome))
 
 

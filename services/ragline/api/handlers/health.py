@@ -7,7 +7,7 @@ from fastapi.responses import PlainTextResponse, Response
 
 from ragline.api.dependencies import Context
 from ragline.api.error_pages import page_of
-from ragline.api.problems import problem_response, request_id
+from ragline.api.problems import ids_of, problem_response
 from ragline.api.routes import PlannedRouter
 from ragline.common.errors import InternalError, NotFound, RagError, TransientError, error_class
 
@@ -46,7 +46,7 @@ async def readyz(request: Request, context: Context) -> dict[str, str] | Respons
     if missing:
         details = "; ".join(outcome.detail for outcome in missing)
         # Answered here: what is raised is logged, and a probe asks every few seconds.
-        return problem_response(TransientError("ragline", "readiness", details), request_id(request))
+        return problem_response(TransientError("ragline", "readiness", details), *ids_of(request))
     return _READY
 
 

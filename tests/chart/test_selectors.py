@@ -127,11 +127,7 @@ STORES = (
     | {f"worker-{queue} -> chroma:8000" for queue in WORKERS if queue != "document"}
 )
 
-TRACES = {
-    f"{source} -> jaeger:{port}"
-    for source in ("api", *(f"worker-{queue}" for queue in WORKERS))
-    for port in (4317, 4318)
-}
+TRACES = {f"{source} -> jaeger:4318" for source in ("api", *(f"worker-{queue}" for queue in WORKERS))}
 
 KEYS = {"auth": {"enabled": True}}
 

@@ -1,5 +1,6 @@
 """Row l: one trace of a document and one of an answer, in a real Jaeger, which nothing depends on."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -105,10 +106,12 @@ def test_l_a_document_and_an_answer_are_a_trace_each(scene: _Traced, figure: Fig
     document = scene.trace(submission.job_id, step="index")
     question = scene.api.ask_later(collection, "When does the ferry leave?")
     assert scene.api.ended(question)["status"] == "succeeded"
+    logged = _logged(scene.release, question)
     answer = scene.trace(question, step="answer")
 
     _check_beginning(document, "POST /v1/collections/{name}/documents")
     _check_beginning(answer, "POST /v1/collections/{name}/queries")
+    assert logged == {event: {answer.root().trace_id} for event in ("request", "step ended")}
     called = {step: _check_step(document, step) for step in ("convert", "split", "index")}
     called["answer"] = _check_step(answer, "answer")
     assert all("object_store" in parts for parts in called.values()), called
@@ -117,6 +120,17 @@ def test_l_a_document_and_an_answer_are_a_trace_each(scene: _Traced, figure: Fig
     for what, trace, queue in (("document", document, Queue.DOCUMENT), ("answer", answer, Queue.RAG)):
         figure(f"spans of the trace of the {what}", len(trace.spans), "")
         figure(f"{queue}: cold start, as its trace tells", _cold_start(trace, queue), at_most=60)
+
+
+def _logged(release: Release, job_id: str) -> dict[str, set[str]]:
+    """Trace ids of the lines about a job by event, of API and worker; each line of both is JSON."""
+    texts = [line for part in ("api", f"worker-{Queue.RAG}") for line in release.log(part).splitlines()]
+    found: dict[str, set[str]] = {}
+    for line in map(json.loads, texts):
+        # Looks at the job are requests of their own.
+        if line.get("job_id") == job_id and line.get("method") != "GET":
+            found.setdefault(line["event"], set()).add(line["trace_id"])
+    return found
 
 
 def _check_beginning(trace: _Trace, request: str) -> None:

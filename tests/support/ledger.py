@@ -213,7 +213,8 @@ class Ledger:
     def sweep(self) -> tuple[int, ...]:
         """A sweep in a period of its own: expired leases, due retries, vanished messages."""
         open_sweep(self.client)
-        return tuple(self.run(self.accepting.sweep()))
+        found = self.run(self.accepting.sweep())
+        return len(found.lost), found.due, found.vanished
 
     def sweep_past_grace(self) -> int:
         """Sweep until a grace period has passed; the number of messages found to have vanished."""

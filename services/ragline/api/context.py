@@ -11,6 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from ragline.api.access import AccessControl
+from ragline.api.lost_claims import tell_lost_claim
 from ragline.api.questions import QuestionSubmission
 from ragline.api.streaming import OpenStreams
 from ragline.api.submissions import DocumentSubmission
@@ -128,10 +129,11 @@ class ApiContext:
                 failures, told = 0, {}
 
     async def _sweep(self) -> None:
-        expired, due, vanished = await self.ledger.sweep()
+        found = await self.ledger.sweep()
         await self.ledger.queue_cleaning()
-        if expired or vanished:
-            found = {"expired_leases": expired, "vanished_messages": vanished}
-            logger.warning("work queued again", next="another worker takes it", **found)
-        elif due:
-            logger.info("retries queued", jobs=due)
+        for claim in found.lost:
+            tell_lost_claim(claim)
+        if found.vanished:
+            logger.warning("messages had vanished", next="their steps are queued again", messages=found.vanished)
+        if found.due:
+            logger.info("retries queued", jobs=found.due)

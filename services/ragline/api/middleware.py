@@ -320,7 +320,7 @@ def _describe(span: Span, scope: Scope, status: int, trace: TraceContext) -> Non
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
     if scope["path"] in _QUIET_PATHS:
         return
-    fields = {"method": scope["method"], "path": scope["path"], "status": status}
+    fields = {"method": scope["method"], "path": scope["path"], "status": int(status)}
     principal = scope["state"].get("principal")
     if principal is not None:
         fields |= {"tenant": principal.tenant, "caller": principal.caller}

@@ -34,6 +34,7 @@ __all__ = [
     "HTTP_STATUS",
     "JOB_ID",
     "KIND",
+    "LEASE_LOST",
     "LINK",
     "MESSAGING_DESTINATION",
     "MESSAGING_SYSTEM",
@@ -126,6 +127,9 @@ ATTEMPT = "ragline.attempt"
 OUTCOME = "ragline.outcome"
 WORKER = "ragline.worker"
 TEXTS = "ragline.texts"
+
+LEASE_LOST = "lease_lost"
+"""The error of an attempt whose worker was lost."""
 
 LINK = "ragline.link"
 """Of a link: what the other span is to this one."""

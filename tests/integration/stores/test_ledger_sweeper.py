@@ -1,6 +1,7 @@
 """The sweeper finds what nobody will come back to, and nothing else."""
 
 import json
+from datetime import timedelta
 
 import pytest
 
@@ -8,6 +9,7 @@ from ragline.common.models import JobState
 from ragline.common.queues import Queue
 from ragline.stores.ledger import accepting
 from ragline.stores.ledger.keys import unacked_key
+from ragline.stores.ledger.sweeping import Swept
 from tests.support.ledger import Ledger, expire_lease, message_ids, new_query, open_sweep, pass_half_grace, queued_key
 
 
@@ -38,6 +40,23 @@ def test_expired_lease_is_queued_again(ledger: Ledger) -> None:
     assert (job.step_state, job.crashes, job.position) == ("queued", 1, 0)
     assert message_ids(ledger.client, Queue.DOCUMENT) == [submission.job_id]
     assert ledger.sweep() == (0, 0, 0)
+
+
+def test_a_lost_claim_says_whose_it_was(ledger: Ledger) -> None:
+    submission = ledger.upload()
+    before = ledger.start(submission.job_id, span=f"00-{'a' * 32}-{'b' * 16}-01")
+    expire_lease(ledger.client, submission.job_id)
+    open_sweep(ledger.client)
+
+    [lost] = ledger.run(ledger.accepting.sweep()).lost
+
+    job = before.job
+    assert (lost.job_id, lost.step, lost.queue, lost.attempt) == (job.id, "convert", "document", 1)
+    assert (lost.tenant, lost.document_id, lost.worker) == (job.tenant, submission.document_id, job.worker)
+    assert (lost.request_id, lost.traceparent) == (job.request_id, job.traceparent)
+    assert lost.span[36:52] == "b" * 16
+    # Since the claim; where the lease's end lies between, the test has moved.
+    assert timedelta() <= lost.held + lost.silent < timedelta(seconds=10)
 
 
 def test_vanished_message_is_found_after_the_grace(ledger: Ledger) -> None:
@@ -124,10 +143,10 @@ def test_one_sweep_a_period(ledger: Ledger) -> None:
     assert ledger.sweep() == (0, 0, 0)
     ledger.start(submission.job_id)
     expire_lease(ledger.client, submission.job_id)
-    assert tuple(ledger.run(ledger.accepting.sweep())) == (0, 0, 0)
+    assert ledger.run(ledger.accepting.sweep()) == Swept()
     assert 0 < ledger.client.pttl("ragline:sweeper") < 1_000
     open_sweep(ledger.client)
-    assert tuple(ledger.run(ledger.accepting.sweep())) == (1, 0, 0)
+    assert len(ledger.run(ledger.accepting.sweep()).lost) == 1
 
 
 def test_sweep_has_a_limit_and_the_next_one_goes_on(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from ragline.api import context
 from ragline.api.context import ApiContext
 from ragline.common.config import ApiConfig
 from ragline.common.errors import RagError, TransientError
+from ragline.stores.ledger.sweeping import Swept
 
 AWAY = TransientError("redis", "sweep", "ConnectionError", reason="Connection refused")
 REFUSED = TransientError("redis", "sweep", "AuthenticationError", reason="WRONGPASS")
@@ -23,14 +24,14 @@ class Sweeps:
         self.ended = asyncio.Event()
         self._outcomes = list(outcomes)
 
-    async def sweep(self) -> tuple[int, int, int]:
+    async def sweep(self) -> Swept:
         if not self._outcomes:
             self.ended.set()
             await asyncio.Event().wait()
         outcome = self._outcomes.pop(0)
         if outcome is not None:
             raise outcome
-        return 0, 0, 0
+        return Swept()
 
     async def queue_cleaning(self) -> None:
         pass

@@ -41,6 +41,7 @@ from ragline.stores.ledger.reading import (
 )
 from ragline.stores.ledger.records import document_record
 from ragline.stores.ledger.scripts import redis_errors, script_source
+from ragline.stores.ledger.sweeping import Swept, swept
 
 __all__ = ["AcceptLedger", "Bounds", "Idempotency", "NewDocument", "NewJob"]
 
@@ -283,17 +284,10 @@ class AcceptLedger(ReadLedger):
                 await self.accept_job(new, new_trace())
         return len(rows)
 
-    async def sweep(self) -> Sequence[int]:
-        """Queue again what nobody will come back to.
-
-        Returns
-        -------
-        Sequence[int]
-            Number of expired leases, due retries and vanished messages; zeros when another process has just swept.
-        """
+    async def sweep(self) -> Swept:
+        """Queue again what nobody will come back to. Finds nothing when another process has just swept."""
         period, grace = (int(value.total_seconds() * 1000) for value in (SWEEP_INTERVAL, VANISHED_GRACE))
-        counts: Sequence[int] = await self._call("sweep", max(1, period - 100), grace, _SWEEP_LIMIT, *Queue)
-        return counts
+        return swept(await self._call("sweep", max(1, period - 100), grace, _SWEEP_LIMIT, *Queue))
 
     async def _accept(
         self, script: str, job_id: str, step: Step, fields: Mapping[str, Any], trace: TraceContext

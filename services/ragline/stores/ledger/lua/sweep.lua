@@ -1,7 +1,8 @@
 -- Finds work that nobody will come back to and queues it again. One sweep at a time: the first caller in a period works.
+-- Answers the claims whose lease ran out, and how many retries were due and messages had vanished.
 local period_ms, grace_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-if not redis.call('SET', P .. 'sweeper', '1', 'NX', 'PX', period_ms) then return { 0, 0, 0 } end
-local now, expired, due, vanished = now_ms(), 0, 0, 0
+if not redis.call('SET', P .. 'sweeper', '1', 'NX', 'PX', period_ms) then return { {}, 0, 0 } end
+local now, lost, due, vanished = now_ms(), {}, 0, 0
 
 -- The first jobs of an index set. An entry whose job is gone, as after a restored backup, must not stop every sweep.
 local function jobs_until(set, bound)
@@ -29,9 +30,17 @@ local function release_held(queue)
   end
 end
 
+-- What is known of a claim that nobody will speak for any more.
+local function testify(id)
+  local row = redis.call('HMGET', job_key(id), 'id', 'step', 'queue', 'tenant', 'document_id', 'worker', 'attempts',
+    'request_id', 'traceparent', 'span', 'claimed_at', 'lease_until')
+  row[#row + 1] = now
+  return row
+end
+
 for _, id in ipairs(jobs_until(LEASES, now)) do
+  lost[#lost + 1] = testify(id)
   if count_crash(id) then dispatch_again(id, 'lease_expired') end
-  expired = expired + 1
 end
 
 for _, id in ipairs(jobs_until(DELAYED, now)) do
@@ -61,14 +70,14 @@ for i = 4, #ARGV do
   local looks = P .. 'looks:' .. queue
   if number(looks, 'at') + grace_ms / 2 <= now then
     local oldest, waiting = look(queue)
-    local lost = jobs_until(queued_key(queue), string.format('(%d', number(looks, 'before')))
-    for _, id in ipairs(lost) do
+    local gone = jobs_until(queued_key(queue), string.format('(%d', number(looks, 'before')))
+    for _, id in ipairs(gone) do
       if not waiting[id] then
         dispatch_again(id, 'message_vanished')
         vanished = vanished + 1
       end
     end
-    if #lost < limit then
+    if #gone < limit then
       redis.call('HSET', looks, 'before', number(looks, 'last'), 'last', oldest, 'at', now)
       redis.call('PEXPIRE', looks, 10 * grace_ms)
     end
@@ -86,4 +95,4 @@ for _, doc in ipairs(piece[2]) do
 end
 if piece[1] ~= census then redis.call('SET', P .. 'census', piece[1]) end
 count('sweeps')
-return { expired, due, vanished }
+return { lost, due, vanished }

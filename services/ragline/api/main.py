@@ -1,6 +1,7 @@
 """The HTTP API: ``uvicorn ragline.api.main:create_app --factory``."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from importlib.metadata import version
@@ -92,6 +93,9 @@ def _lifespan(config: ApiConfig) -> Callable[[FastAPI], AbstractAsyncContextMana
         start_tracing(config, service="ragline-api")
         app.state.context = ApiContext(config)
         app.state.context.start()
+        # What is there now stays: the collector need not look at all of it again and again, between requests.
+        gc.collect()
+        gc.freeze()
         yield
         await app.state.context.close()
         await asyncio.to_thread(stop_tracing)

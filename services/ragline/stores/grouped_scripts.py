@@ -27,7 +27,9 @@ class _Call:
         # A caller that was cancelled waits no longer.
         if self.answer.done():
             return
-        if isinstance(answer, Exception):
+        if isinstance(answer, asyncio.CancelledError):
+            self.answer.cancel()
+        elif isinstance(answer, Exception):
             self.answer.set_exception(answer)
         else:
             self.answer.set_result(answer)
@@ -36,14 +38,14 @@ class _Call:
 class GroupedScripts:
     """Calls scripts; one instance for all requests of a process.
 
-    Calls of one turn of the event loop form a group, so nobody waits for company: alone, a call leaves at once, and the
-    busier a process is, the more requests it reads in one turn. Redis runs the calls of a group in their order, each
+    One group is under way at a time, and what is called meanwhile is the next one: alone, a call leaves at once, and
+    nobody waits for longer than Redis takes for those before it. Redis runs the calls of a group in their order, each
     atomic by itself.
 
     Parameters
     ----------
     max_group
-        Most calls of a group; more go in several at the same time.
+        Most calls of a group.
     """
 
     def __init__(self, client: "redis.asyncio.Redis", *, max_group: int = _MAX_GROUP) -> None:
@@ -52,7 +54,7 @@ class GroupedScripts:
         self._max_group = max_group
         self._sources: dict[str, str | bytes] = {}
         self._waiting: list[_Call] = []
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._sender: asyncio.Task[None] | None = None
 
     def add(self, source: str | bytes) -> str:
         """Make a script known.
@@ -74,31 +76,31 @@ class GroupedScripts:
     def call(self, sha: str, args: Sequence[_Argument], *, keys: Sequence[str] = ()) -> "asyncio.Future[Any]":
         """What a script will answer: to be awaited, with what redis-py raises for this call or for the way to Redis."""
         call = _Call(sha=sha, keys=keys, args=args)
-        if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._send)
         self._waiting.append(call)
+        if self._sender is None or self._sender.done():
+            # A task of its own: a caller that is cancelled takes nobody with it.
+            self._sender = asyncio.create_task(self._send())
         return call.answer
 
-    def _send(self) -> None:
-        calls = [call for call in self._waiting if not call.answer.done()]
-        self._waiting.clear()
-        for begin in range(0, len(calls), self._max_group):
-            # In a task of its own: a caller that is cancelled takes nobody with it.
-            task = asyncio.create_task(self._run(calls[begin : begin + self._max_group]))
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
-
-    async def _run(self, calls: Sequence[_Call]) -> None:
+    async def _send(self) -> None:
+        calls: Sequence[_Call] = ()
         try:
-            answers = await self._answers(calls)
+            while self._waiting:
+                calls, self._waiting = self._waiting[: self._max_group], self._waiting[self._max_group :]
+                calls = [call for call in calls if not call.answer.done()]
+                for call, answer in zip(calls, await self._answers(calls), strict=True):
+                    call.settle(answer)
         except Exception as error:  # noqa: BLE001 - raised again where each of them is awaited
-            answers = [error] * len(calls)
-        except asyncio.CancelledError:
-            for call in calls:
-                call.answer.cancel()
+            self._give_up(calls, error)
+        except asyncio.CancelledError as error:
+            self._give_up(calls, error)
             raise
-        for call, answer in zip(calls, answers, strict=True):
-            call.settle(answer)
+
+    def _give_up(self, calls: Sequence[_Call], error: BaseException) -> None:
+        """Who waits behind a group that Redis did not answer has waited as long, and would wait as long again."""
+        waiting, self._waiting = self._waiting, []
+        for call in (*calls, *waiting):
+            call.settle(error)
 
     async def _answers(self, calls: Sequence[_Call]) -> list[Any]:
         answers = await self._pipeline(calls)

@@ -1,4 +1,4 @@
-"""Calls of one turn of the loop travel together, and are each other's business in nothing else."""
+"""Calls that wait at the same time travel together, and are each other's business in nothing else."""
 
 import asyncio
 from collections.abc import Callable
@@ -69,7 +69,7 @@ def _told(story: Callable[[FakeRedis, GroupedScripts, str], Any], **options: int
     asyncio.run(tell())
 
 
-def test_calls_of_one_turn_are_a_group_in_their_order() -> None:
+def test_calls_at_the_same_time_are_a_group_in_their_order() -> None:
     async def story(server: FakeRedis, scripts: GroupedScripts, sha: str) -> None:
         answers = await asyncio.gather(*(scripts.call(sha, [number]) for number in range(9)))
         assert answers == [f"sha of a script:0:{number}" for number in range(9)]
@@ -79,17 +79,16 @@ def test_calls_of_one_turn_are_a_group_in_their_order() -> None:
     _told(story)
 
 
-def test_a_call_does_not_wait_for_the_group_before_it() -> None:
+def test_what_is_called_while_a_group_is_under_way_is_the_next_one() -> None:
     async def story(server: FakeRedis, scripts: GroupedScripts, sha: str) -> None:
         server.open.clear()
         first = scripts.call(sha, [1])
-        await asyncio.sleep(0)
-        second = scripts.call(sha, [2])
-        for _ in range(2):
-            await server.arrived.acquire()
+        await server.arrived.acquire()
+        later = [scripts.call(sha, [number]) for number in (2, 3)]
+        assert server.groups == [["0:1"]]
         server.open.set()
-        assert await second == "sha of a script:0:2"
-        assert await first == "sha of a script:0:1"
+        assert await asyncio.gather(first, *later) == [f"sha of a script:0:{number}" for number in (1, 2, 3)]
+        assert server.groups == [["0:1"], ["0:2", "0:3"]]
 
     _told(story)
 
@@ -113,14 +112,35 @@ def test_an_error_is_that_of_its_call_alone() -> None:
     _told(story)
 
 
-def test_a_server_that_is_away_fails_the_whole_group_and_none_after_it() -> None:
+def test_a_server_that_is_away_fails_who_waits_and_nobody_later() -> None:
     async def story(server: FakeRedis, scripts: GroupedScripts, sha: str) -> None:
+        server.open.clear()
         server.failure = RedisConnectionError("away")
-        for call in [scripts.call(sha, [number]) for number in range(3)]:
+        calls = [scripts.call(sha, [number]) for number in range(2)]
+        await server.arrived.acquire()
+        calls.append(scripts.call(sha, [2]))
+        server.open.set()
+        for call in calls:
             with pytest.raises(RedisConnectionError, match="away"):
                 await call
+        assert server.groups == [["0:0", "0:1"]]
         server.failure = None
         assert await scripts.call(sha, [3]) == "sha of a script:0:3"
+
+    _told(story)
+
+
+def test_a_process_that_ends_keeps_nobody_waiting() -> None:
+    async def story(server: FakeRedis, scripts: GroupedScripts, sha: str) -> None:
+        server.open.clear()
+        calls = [scripts.call(sha, [1])]
+        await server.arrived.acquire()
+        calls.append(scripts.call(sha, [2]))
+        assert scripts._sender is not None
+        scripts._sender.cancel()
+        for call in calls:
+            with pytest.raises(asyncio.CancelledError):
+                await call
 
     _told(story)
 

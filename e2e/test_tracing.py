@@ -172,14 +172,15 @@ def test_l_a_second_attempt_is_linked_to_the_first(scene: _Traced, figure: Figur
 
     trace = scene.trace(submission.job_id, step="index")
     runs = trace.named("index")
-    linked = [run for run in runs if run.links]
-    # The killed run could not tell of itself; the one after it names it.
-    known = {run.span_id for run in runs}
-    lost = [link.span_id for run in linked for link in run.links if link.span_id not in known]
-    assert len(set(lost)) == 1, runs
-    assert {link.trace_id for run in linked for link in run.links} == {trace.root().trace_id}
-    assert max(int(run.attributes[span_names.ATTEMPT]) for run in runs) == 2
-    figure("runs of the step in the trace, each linked to the one before", len(linked), "")
+    # It could not tell of itself: whoever found it lost did.
+    (lost,) = [run for run in runs if run.attributes[span_names.OUTCOME] == "lost"]
+    (second,) = [run for run in runs if lost.span_id in {link.span_id for link in run.links}]
+    assert lost.service == "ragline-api"
+    assert lost.message == span_names.LEASE_LOST
+    assert int(second.attributes[span_names.ATTEMPT]) == int(lost.attributes[span_names.ATTEMPT]) + 1
+    assert {len(run.links) for run in runs[1:]} == {1}
+    figure("runs of the step in the trace, each linked to the one before", len(runs), "")
+    figure("from the end of the lost run to the next one", (second.start_us - lost.end_us) / 1e6, at_most=60)
     check_exactly_once(scene.api, collection, [submission])
 
 

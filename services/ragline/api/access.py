@@ -20,6 +20,8 @@ from ragline.common.access import Principal
 from ragline.common.config import ApiConfig
 from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.errors import DependencyError, RagError, RateLimited, Unauthorized
+from ragline.common.measurements import MEASUREMENTS
+from ragline.common.metrics import RATE_LIMIT_REFUSALS
 from ragline.stores.api_keys import ApiKeys, StoredKey, token_digest
 from ragline.stores.rate_limits import WINDOW, RateLimits, Usage
 
@@ -257,4 +259,5 @@ def _too_many(usage: Usage, policy: str) -> Verdict:
     seconds = max(1, ceil(usage.frees_after.total_seconds()))
     detail = f"{usage.limit} requests of the kind '{policy}' in {_WINDOW_SECONDS} s are the limit; try in {seconds} s"
     refusal = RateLimited(detail, retry_after=timedelta(seconds=seconds))
+    MEASUREMENTS.count(RATE_LIMIT_REFUSALS, policy)
     return Verdict(outcome=refusal, policy=policy, usage=usage)

@@ -1,7 +1,7 @@
 """What the API process holds: built at start-up, closed at the end."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import httpx2
@@ -15,12 +15,15 @@ from ragline.api.lost_claims import tell_lost_claim
 from ragline.api.questions import QuestionSubmission
 from ragline.api.streaming import OpenStreams
 from ragline.api.submissions import DocumentSubmission
+from ragline.common.calls import measure_calls
 from ragline.common.config import ApiConfig
-from ragline.common.constants import BROKER_TIMEOUT_SECONDS, SWEEP_INTERVAL
+from ragline.common.constants import BROKER_TIMEOUT_SECONDS, MEASUREMENT_INTERVAL, SWEEP_INTERVAL
 from ragline.common.errors import DependencyError, RagError, TransientError
+from ragline.common.measurements import measure_call
 from ragline.stores.api_keys import ApiKeys
 from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.ledger.accepting import AcceptLedger, Bounds
+from ragline.stores.metrics import MetricsStore
 from ragline.stores.objects import ObjectStore
 from ragline.stores.rate_limits import RedisRateLimits
 from ragline.stores.redis_connection import async_redis_client
@@ -34,7 +37,7 @@ _FAILURES_PER_LINE = 60
 
 
 class ApiContext:
-    """Clients of the API process and its sweeper."""
+    """Clients of the API process, its sweeper and its measurements."""
 
     def __init__(self, config: ApiConfig) -> None:
         self.config = config
@@ -63,18 +66,25 @@ class ApiContext:
         self.questions = QuestionSubmission(ledger=self.ledger, config=config)
         self.documents = DocumentSubmission(ledger=self.ledger, objects=self.objects, config=config)
         self._http = httpx2.AsyncClient(timeout=BROKER_TIMEOUT_SECONDS)
-        self._sweeper: asyncio.Task[None] | None = None
+        self.metrics = MetricsStore(self._redis)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stop_measuring: Callable[[], None] | None = None
         self._closing = False
         self._missing: frozenset[str] = frozenset()
 
     async def close(self) -> None:
-        """Stop the sweeper and let go of everything."""
+        """Stop what runs by itself, add the last measurements and let go of everything."""
         # A cancellation that comes in the instant of a timeout is lost in it.
         self._closing = True
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
             with suppress(asyncio.CancelledError):
-                await self._sweeper
+                await task
+        if self._stop_measuring is not None:
+            self._stop_measuring()
+        with suppress(RagError):
+            await self.metrics.add_measurements()
         await self._http.aclose()
         await self._redis.aclose()
 
@@ -106,8 +116,22 @@ class ApiContext:
             raise TransientError("chroma", "healthcheck", f"status {reply.status_code}")
 
     def start(self) -> None:
-        """Begin to sweep."""
-        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="sweeper")
+        """Begin to sweep and to measure."""
+        self._stop_measuring = measure_calls(measure_call)
+        self._tasks = [
+            asyncio.create_task(self._sweep_for_ever(), name="sweeper"),
+            asyncio.create_task(self._measure_for_ever(), name="measurements"),
+        ]
+
+    async def _measure_for_ever(self) -> None:
+        while not self._closing:
+            await asyncio.sleep(MEASUREMENT_INTERVAL.total_seconds())
+            try:
+                await self.metrics.add_measurements()
+            except RagError as error:
+                logger.debug("measurements not added", next="another try soon", **error.to_log())
+            except Exception:
+                logger.exception("measurements not added by a defect", next="another try soon")
 
     async def _sweep_for_ever(self) -> None:
         failures = 0

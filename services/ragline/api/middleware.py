@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
+from ragline.api.measuring import QUIET_PATHS, is_stream, measure_request
 from ragline.api.problems import problem_response
 from ragline.common.errors import Forbidden, InternalError, RequestTimeout, TooLarge
 from ragline.common.span_names import (
@@ -39,7 +40,6 @@ __all__ = [
 logger = structlog.get_logger(__name__)
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_QUIET_PATHS = {"/healthz", "/metrics", "/readyz"}
 _UPLOAD_PATH = re.compile(r"/v1/collections/[^/]+/documents(?P<batch>/batch)?/?")
 
 _JSON_BODY_LIMIT_BYTES = 2**20
@@ -120,11 +120,11 @@ class RequestContextMiddleware:
             return
         trace, span = _begin(scope)
         scope.setdefault("state", {})["trace"] = trace
-        started, status = time.monotonic(), 0
+        started, status, answered_after = time.monotonic(), 0, 0.0
 
         def add(headers: _Headers, answered: int) -> None:
-            nonlocal status
-            status = answered
+            nonlocal status, answered_after
+            status, answered_after = answered, time.monotonic() - started
             known = {"x-request-id": trace.request_id, "traceparent": trace.traceparent}
             known |= scope["state"].get("headers", {})
             headers += [(name.lower().encode(), value.encode()) for name, value in known.items()]
@@ -138,7 +138,9 @@ class RequestContextMiddleware:
                         await self._app(scope, receive, _adding(send, add))
                     finally:
                         _describe(span, scope, status, trace)
-            _log_request(scope, status, time.monotonic() - started)
+            seconds = time.monotonic() - started
+            _log_request(scope, status, seconds)
+            measure_request(scope, status, answered_after if is_stream(scope) else seconds)
 
 
 class SecurityHeadersMiddleware:
@@ -298,7 +300,7 @@ def _begin(scope: Scope) -> tuple[TraceContext, Span | None]:
     headers, tracer = Headers(scope=scope), active_tracer()
     wanted, traceparent = headers.get("x-request-id", ""), headers.get("traceparent")
     span = None
-    if tracer is not None and scope["path"] not in _QUIET_PATHS:
+    if tracer is not None and scope["path"] not in QUIET_PATHS:
         span = tracer.root(scope["method"], SpanKind.SERVER, traceparent=traceparent)
         traceparent = span.traceparent
     return new_trace(traceparent=traceparent, request_id=wanted if _REQUEST_ID.fullmatch(wanted) else None), span
@@ -318,7 +320,7 @@ def _describe(span: Span, scope: Scope, status: int, trace: TraceContext) -> Non
 
 
 def _log_request(scope: Scope, status: int, seconds: float) -> None:
-    if scope["path"] in _QUIET_PATHS:
+    if scope["path"] in QUIET_PATHS:
         return
     fields = {"method": scope["method"], "path": scope["path"], "status": int(status)}
     principal = scope["state"].get("principal")

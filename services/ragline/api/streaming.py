@@ -8,6 +8,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from ragline.api.measuring import note_stream
 from ragline.common.errors import TooManyStreams
 
 __all__ = ["EventStream", "OpenStreams"]
@@ -44,6 +45,11 @@ class OpenStreams:
         """One of a tenant's streams has ended."""
         self._open[tenant] -= 1
         self._open += Counter()  # without tenants that have none
+
+    @property
+    def count(self) -> int:
+        """How many are open, of all tenants."""
+        return self._open.total()
 
     def opened(self, tenant: str) -> None:
         """One more stream of a tenant begins.
@@ -88,6 +94,7 @@ class EventStream(StreamingResponse):
 
     @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        note_stream(scope)
         try:
             await super().__call__(scope, receive, send)
         finally:

@@ -10,14 +10,23 @@ from typing import Any, Literal, Self, TypeVar
 from urllib.parse import quote, urlsplit
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from ragline.common.constants import MAX_TOP_K, SECRETS_DIR, STEP_BUDGET
 from ragline.common.identifiers import embedding_space
 from ragline.common.redis_address import RedisAddress
 
-__all__ = ["ApiConfig", "BaseConfig", "ConfigError", "LocalConfig", "WorkerConfig", "load_config"]
+__all__ = ["ApiConfig", "BaseConfig", "ConfigError", "LocalConfig", "ModelPrice", "WorkerConfig", "load_config"]
 
 ConfigT = TypeVar("ConfigT", bound="_Settings")
 
@@ -33,6 +42,18 @@ _MAPPED_BITS = 96
 
 class ConfigError(Exception):
     """A setting is unknown, missing or out of range; the message names it."""
+
+
+class ModelPrice(BaseModel):
+    """What a model costs, USD per million tokens; what an embedding model reads is its input."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: float = Field(0, ge=0)
+    output: float = Field(0, ge=0)
+
+
+_PRICES = TypeAdapter(dict[str, ModelPrice])
 
 
 class _Settings(BaseSettings):
@@ -220,6 +241,10 @@ class WorkerConfig(BaseConfig):
         None, description="Key of the chat and embedding models; none: extractive answers"
     )
     openai_base_url: str = Field("https://api.openai.com/v1", description="Any OpenAI-compatible address")
+    model_prices: str = Field(
+        "",
+        description='What models cost, USD per million tokens, JSON: {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}',
+    )
     prompt_template: Path | None = Field(
         None, description="File with the chat model's system prompt; none: the built-in one"
     )
@@ -256,6 +281,20 @@ class WorkerConfig(BaseConfig):
             msg = "EMBEDDING_MODEL_DIR needs EMBEDDING_MODEL, the name of the model in that folder"
             raise ValueError(msg)
         return self
+
+    @model_validator(mode="after")
+    def _prices_can_be_read(self) -> Self:
+        _ = self.prices
+        return self
+
+    @property
+    def prices(self) -> dict[str, ModelPrice]:
+        """What models cost, by their names."""
+        try:
+            return _PRICES.validate_json(self.model_prices or "{}")
+        except ValidationError:
+            msg = 'MODEL_PRICES must be JSON such as {"gpt-4o-mini": {"input": 0.15, "output": 0.6}}'
+            raise ValueError(msg) from None
 
     @model_validator(mode="after")
     def _openai_needs_a_key(self) -> Self:

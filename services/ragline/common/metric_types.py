@@ -39,7 +39,7 @@ class Source(StrEnum):
     """Of the API process that answers, and of no other."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Metric:
     """One metric.
 
@@ -80,11 +80,9 @@ class Metric:
         """The field that holds a counter."""
         return SEPARATOR.join([self.key, *map(_safe, values)])
 
-    def observed_fields(self, amount: int, *values: str) -> tuple[str, str]:
-        """The fields of the bucket that an observation falls into, and of the sum; `amount` as Redis holds it."""
-        series = self.count_field(*values)
-        bucket = next((limit for limit in self.limits if amount <= limit), INFINITE)
-        return f"{series}{SEPARATOR}{bucket}", f"{series}{SEPARATOR}{SUM}"
+    def bucket_fields(self, *values: str) -> tuple[str, ...]:
+        """The fields that hold a histogram: one for each of its limits, one for what is above them, one for the sum."""
+        return tuple(self.count_field(*values, str(part)) for part in (*self.limits, INFINITE, SUM))
 
 
 def _safe(value: str) -> str:

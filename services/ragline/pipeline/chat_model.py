@@ -1,6 +1,6 @@
 """An OpenAI-compatible chat service; the only module that knows langchain's client of it."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from ragline.common.span_names import Dependency
 from ragline.pipeline.gen_ai import chat_attributes, prompt_content, reply_attributes, reply_content
 from ragline.pipeline.generators.prompts import Prompt
 from ragline.pipeline.openai_errors import SERVICE, openai_errors
+from ragline.pipeline.spending import TokenMeter
 
 __all__ = ["ChatModel", "ChatOptions", "finish_reason", "usage_of"]
 
@@ -59,9 +60,14 @@ class ChatModel:
         The usual model's name at the service.
     timeout_seconds
         Longest silence of the service, and longest time to connect.
+    meter
+        Told what each reply used, wherever the reply goes then.
     """
 
-    def __init__(self, *, base_url: str, api_key: str, model: str, timeout_seconds: float) -> None:
+    def __init__(
+        self, *, base_url: str, api_key: str, model: str, timeout_seconds: float, meter: TokenMeter | None = None
+    ) -> None:
+        self._meter = meter or TokenMeter()
         self._host = urlsplit(base_url).hostname or ""
         self._name = model
         self._model = ChatOpenAI(
@@ -99,6 +105,7 @@ class ChatModel:
         """
         with self._called(prompt, options, operation) as call:
             reply = self._model.invoke(_messages(prompt), **self._arguments(options))
+            self._measure(options, usage_of(reply))
             call.note(reply_attributes(usage_of(reply), finish_reason(reply)))
             if call.content:
                 call.note(reply_content(str(reply.text)))
@@ -113,14 +120,17 @@ class ChatModel:
             As `complete`, also in mid-reply.
         """
         said: list[str] = []
+        usage: dict[str, int] = {}
         with self._called(prompt, options, operation) as call:
             for chunk in self._model.stream(_messages(prompt), **self._arguments(options)):
+                usage = usage_of(chunk) or usage
                 call.note(reply_attributes(usage_of(chunk), finish_reason(chunk)))
                 if call.content:
                     said.append(str(chunk.text))
                 yield chunk
             if call.content:
                 call.note(reply_content("".join(said)))
+            self._measure(options, usage)
 
     @contextmanager
     def _called(self, prompt: Prompt, options: ChatOptions, operation: str) -> Iterator[Call]:
@@ -135,6 +145,14 @@ class ChatModel:
                     yield call
             except _UNREADABLE:
                 raise ProtocolError(SERVICE, operation, "the reply cannot be read") from None
+
+    def _measure(self, options: ChatOptions, usage: Mapping[str, int]) -> None:
+        if usage:
+            self._meter.chatted(
+                options.model or self._name,
+                input_tokens=usage["prompt_tokens"],
+                output_tokens=usage["completion_tokens"],
+            )
 
     def _arguments(self, options: ChatOptions) -> dict[str, Any]:
         arguments: dict[str, Any] = {"model": options.model} if options.model else {}

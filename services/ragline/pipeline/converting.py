@@ -3,6 +3,8 @@
 from dataclasses import asdict
 
 from ragline.common.errors import NoText
+from ragline.common.measurements import MEASUREMENTS
+from ragline.common.metrics import PAGES
 from ragline.pipeline.converters.pdf import Carry, PdfConverter
 from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome, StepUnfinished
 from ragline.pipeline.splitters import PageSplitter
@@ -45,6 +47,7 @@ class ConvertStep:
         # Asks for the claim right before the write: a zombie's run of pages could overlap with those of its successor.
         control.report()
         self._files.put_pages(job.document_id, job.version, run.pages)
+        MEASUREMENTS.count(PAGES, amount=len(run.pages))
         has_text = checkpoint.get("has_text", False) or any(page.text.strip() for page in run.pages)
         if run.next_page is not None:
             saved = {"next_page": run.next_page, "carry": asdict(run.carry), "has_text": has_text}

@@ -4,6 +4,8 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 
 from ragline.common.errors import EmbeddingSpaceMismatch, ProtocolError
+from ragline.common.measurements import MEASUREMENTS
+from ragline.common.metrics import CHUNKS
 from ragline.common.models import Chunk, CollectionRecord, JobRecord
 from ragline.pipeline.protocols import EmbeddedBatch, Embedder, StepControl, StepDone, StepOutcome, StepUnfinished
 from ragline.pipeline.removing import Remover
@@ -59,6 +61,9 @@ class IndexStep:
         manifest = self._files.manifest(job.document_id, job.version)
         stored = self._vectors.existing(collection.physical, [chunk.id for chunk in manifest.chunks])
         missing = [chunk for chunk in manifest.chunks if chunk.id not in stored]
+        # An earlier run of this step has told how far it came: what is stored by now may be its work.
+        if job.progress_total == 0:
+            MEASUREMENTS.count(CHUNKS, "kept", amount=len(manifest.chunks) - len(missing))
         embedded = self._embed(control, collection, missing, total=len(manifest.chunks))
         if embedded < len(missing):
             return StepUnfinished(progressed=embedded > 0)
@@ -89,6 +94,7 @@ class IndexStep:
                 self._ledger.fence(control.claim)
                 self._vectors.add(collection.physical, _entries(control.job, chunks, batch))
                 done += len(chunks)
+                MEASUREMENTS.count(CHUNKS, "embedded", amount=len(chunks))
         control.report(progress=(before + done, total, "chunks"))
         return done
 

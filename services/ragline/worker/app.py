@@ -14,10 +14,12 @@ import celery.apps.worker
 import structlog
 from celery import signals
 
+from ragline.common.calls import measure_calls
 from ragline.common.config import ConfigError, WorkerConfig
 from ragline.common.constants import HEARTBEAT_INTERVAL, VISIBILITY_TIMEOUT
 from ragline.common.errors import RagError
 from ragline.common.logging import configure_logging
+from ragline.common.measurements import measure_call
 from ragline.common.queues import Queue
 from ragline.common.tracing import start_tracing, stop_tracing
 from ragline.stores.ledger.keys import unacked_index_key, unacked_key, unacked_mutex_key
@@ -125,6 +127,8 @@ def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, wor
     }
     for event, handler in handlers.items():
         event.connect(handler, weak=False)
+    # Before the pool forks: its processes measure as this one does.
+    signals.worker_init.connect(lambda **_: measure_calls(measure_call), weak=False)
     signals.worker_shutting_down.connect(StopTimer(config.stop_timeout_seconds).shutting_down, weak=False)
     _connect_heartbeat(config, queue, worker)
     _connect_warming(app, queue)

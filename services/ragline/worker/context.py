@@ -10,6 +10,7 @@ from redis.retry import Retry
 from ragline.common.config import WorkerConfig
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
+from ragline.stores.metrics import MeasurementWriter
 from ragline.stores.objects import ObjectStore
 from ragline.stores.redis_connection import redis_client
 from ragline.worker.leases import LeaseKeeper, StopSignal
@@ -59,12 +60,14 @@ class ProcessContext:
         self.ledger = WorkLedger(self._redis)
         self.files = DocumentFiles(ObjectStore(config.object_store_url))
         self.keeper = LeaseKeeper(self.ledger, stopping)
+        self._measurements = MeasurementWriter(self._redis)
         self._parts: dict[Callable[[ProcessContext], Any], Any] = {}
         self._lock = threading.RLock()
 
     def close(self) -> None:
         """Let go of everything."""
         self.keeper.close()
+        self._measurements.close()
         self._redis.close()
 
     def part(self, build: "Callable[[ProcessContext], PartT]") -> PartT:

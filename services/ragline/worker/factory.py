@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ragline.common.config import WorkerConfig
 from ragline.pipeline.generators.prompts import read_template
 from ragline.pipeline.protocols import Embedder, Generator, Rewriter
+from ragline.pipeline.spending import Prices, TokenMeter
 from ragline.stores.protocols import VectorStore
 from ragline.worker.context import ProcessContext
 
@@ -78,6 +79,7 @@ def _chat_model(context: ProcessContext) -> "ChatModel":
         api_key=_api_key(config),
         model=config.llm_model,
         timeout_seconds=config.llm_timeout_seconds,
+        meter=_meter(config),
     )
 
 
@@ -86,6 +88,11 @@ def _api_key(config: WorkerConfig) -> str:
         msg = "the settings were not validated"
         raise AssertionError(msg)
     return config.openai_api_key.get_secret_value()
+
+
+def _meter(config: WorkerConfig) -> TokenMeter:
+    prices = config.prices.items()
+    return TokenMeter({model: Prices(input=price.input, output=price.output) for model, price in prices})
 
 
 def _openai_embedder(config: WorkerConfig) -> Embedder:
@@ -98,4 +105,5 @@ def _openai_embedder(config: WorkerConfig) -> Embedder:
         space=config.embedding_space,
         concurrency=config.embedding_concurrency,
         timeout_seconds=config.llm_timeout_seconds,
+        meter=_meter(config),
     )

@@ -16,7 +16,7 @@ from ragline.api.main import create_app
 from ragline.common.access import Principal, Scope
 from ragline.common.config import ApiConfig
 
-PUBLIC = {"healthz", "readyz", "get_error", "openapi", "swagger_ui_html", "redoc_html"}
+PUBLIC = {"healthz", "readyz", "get_error", "get_metrics", "openapi", "swagger_ui_html", "redoc_html"}
 ASKING = {"query_collection", "query", "query_sync", "chat_completions", "create_embeddings"}
 CANCELLING = {"cancel_job"}
 

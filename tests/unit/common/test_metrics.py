@@ -54,11 +54,10 @@ def test_field_of_a_counter_holds_its_labels() -> None:
     assert TOKENS.count_field("some|model", "input") == "tokens|some_model|input"
 
 
-@pytest.mark.parametrize(
-    ("amount", "bucket"), [(0, "10"), (10, "10"), (11, "25"), (3_600_000, "3600000"), (10**9, "inf")]
-)
-def test_observation_falls_into_the_bucket_with_the_next_bound(amount: int, bucket: str) -> None:
-    assert QUEUE_WAIT.observed_fields(amount, "rag") == (f"queue_wait|rag|{bucket}", "queue_wait|rag|sum")
+def test_histogram_has_a_field_for_each_bucket_and_the_sum() -> None:
+    *buckets, above, total = QUEUE_WAIT.bucket_fields("rag")
+    assert (buckets[0], buckets[-1]) == ("queue_wait|rag|10", "queue_wait|rag|3600000")
+    assert (above, total) == ("queue_wait|rag|inf", "queue_wait|rag|sum")
 
 
 def test_key_leaves_the_unit_out() -> None:

@@ -1,17 +1,22 @@
-"""Whether the process lives, whether it can work, and what an error code means."""
+"""Whether the process lives, whether it can work, what it and all others have counted, and what an error code means."""
 
 import asyncio
 
+import structlog
 from fastapi import Request
 from fastapi.responses import PlainTextResponse, Response
 
 from ragline.api.dependencies import Context
 from ragline.api.error_pages import page_of
+from ragline.api.exposition import exposition
 from ragline.api.problems import ids_of, problem_response
 from ragline.api.routes import PlannedRouter
 from ragline.common.errors import InternalError, NotFound, RagError, TransientError, error_class
+from ragline.common.metrics import EVENT_STREAMS_OPEN, LEDGER_UP
 
 __all__ = ["router"]
+
+logger = structlog.get_logger(__name__)
 
 _READY = {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
 
@@ -48,6 +53,18 @@ async def readyz(request: Request, context: Context) -> dict[str, str] | Respons
         # Answered here: what is raised is logged, and a probe asks every few seconds.
         return problem_response(TransientError("ragline", "readiness", details), *ids_of(request))
     return _READY
+
+
+@router.get("/metrics", include_in_schema=False)
+async def get_metrics(request: Request, context: Context) -> Response:
+    values = {EVENT_STREAMS_OPEN.key: context.streams.count}
+    try:
+        values |= await context.metrics.read() | {LEDGER_UP.key: 1}
+    except RagError as error:
+        logger.warning("metrics not read", next="those of this process are shown alone", **error.to_log())
+        values[LEDGER_UP.key] = 0
+    text, media_type = exposition(values, request.headers.get("accept", ""))
+    return Response(text, media_type=media_type)
 
 
 @router.get(

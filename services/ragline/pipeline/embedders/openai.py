@@ -19,6 +19,7 @@ from ragline.common.span_names import GEN_AI_DIMENSIONS, GEN_AI_INPUT_TOKENS, De
 from ragline.pipeline.gen_ai import embeddings_attributes, texts_content
 from ragline.pipeline.openai_errors import SERVICE, openai_errors
 from ragline.pipeline.protocols import EmbeddedBatch
+from ragline.pipeline.spending import TokenMeter
 from ragline.pipeline.text import well_formed
 from ragline.stores.protocols import Vector, Vectors
 
@@ -60,11 +61,22 @@ class OpenAIEmbedder:
         Requests in flight of one `stream`.
     timeout_seconds
         Longest silence of the service, and longest time to connect.
+    meter
+        Told what each reply used.
     """
 
     def __init__(
-        self, *, base_url: str, api_key: str, model: str, space: str, concurrency: int, timeout_seconds: float
+        self,
+        *,
+        base_url: str,
+        api_key: str,
+        model: str,
+        space: str,
+        concurrency: int,
+        timeout_seconds: float,
+        meter: TokenMeter | None = None,
     ) -> None:
+        self._meter = meter or TokenMeter()
         self._client = OpenAI(base_url=base_url, api_key=api_key, max_retries=0, timeout=timeout_seconds)
         self._model = model
         self._space = space
@@ -183,7 +195,9 @@ class OpenAIEmbedder:
             with openai_errors(_OPERATION):
                 response = self._client.embeddings.create(input=texts, model=self._model, encoding_format="base64")
             tokens = _tokens(response)
-            call.note({} if tokens is None else {GEN_AI_INPUT_TOKENS: tokens})
+            if tokens is not None:
+                call.note({GEN_AI_INPUT_TOKENS: tokens})
+                self._meter.embedded(self._model, tokens)
             vectors = self._checked(_unit_length(_vectors(response, len(texts))))
             call.note({GEN_AI_DIMENSIONS: vectors.shape[1]})
         return vectors, tokens

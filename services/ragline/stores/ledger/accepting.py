@@ -21,8 +21,10 @@ from ragline.common.errors import (
     RagError,
 )
 from ragline.common.identifiers import new_id
+from ragline.common.measurements import MEASUREMENTS
 from ragline.common.messages import StepMessage, step_envelope
 from ragline.common.metadata import Scalar
+from ragline.common.metrics import ADMISSION_REFUSALS
 from ragline.common.models import JobState, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.span_names import ACCEPT, DOCUMENT_ID, JOB_ID, OUTCOME
@@ -329,6 +331,8 @@ def _refuse(answer: Sequence[str], fields: Mapping[str, Any]) -> NoReturn:
         raise EmbeddingSpaceMismatch(detail)
     kind, detail = _REFUSALS[answer[0]]
     error = kind(detail)
+    if (error.code,) in ADMISSION_REFUSALS.known:
+        MEASUREMENTS.count(ADMISSION_REFUSALS, error.code)
     if len(answer) > 1:
         error.retry_after = timedelta(seconds=int(answer[1]))
     raise error

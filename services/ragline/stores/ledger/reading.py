@@ -93,7 +93,7 @@ class ReadLedger:
         """Events after the given id; waits up to `block_seconds` for the first one, 0 for not at all."""
         # Redis takes 0 for "wait for ever".
         block = max(1, int(block_seconds * 1000)) if block_seconds > 0 else None
-        with redis_errors("read events"):
+        with redis_errors("read events", measured=block is None):
             answer = await self._redis.xread({events_key(job_id): after}, count=500, block=block)
         entries = answer[0][1] if answer else []
         return [Event(id=key, type=row["type"], data=orjson.loads(row["data"])) for key, row in entries]

@@ -6,7 +6,7 @@ side during a rolling upgrade.
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from importlib.resources import files
 
@@ -22,6 +22,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from ragline.common.calls import called
 from ragline.common.constants import (
     CENSUS_KEYS,
     EMBED_JOB_RETENTION,
@@ -31,9 +32,10 @@ from ragline.common.constants import (
     MAX_CRASHES,
     TENANT_SHARE,
 )
-from ragline.common.errors import ProtocolError, TransientError
+from ragline.common.errors import DependencyError, ProtocolError, TransientError
 from ragline.common.metric_types import Kind, Source
 from ragline.common.metrics import METRICS
+from ragline.common.span_names import Dependency
 
 __all__ = ["redis_errors", "script_source"]
 
@@ -71,8 +73,15 @@ def _buckets() -> str:
 
 
 @contextmanager
-def redis_errors(operation: str) -> Iterator[None]:
-    """Turn what the Redis client raises into our errors.
+def redis_errors(operation: str, *, measured: bool = True) -> Iterator[None]:
+    """Turn what the Redis client raises into our errors, and measure the call.
+
+    Parameters
+    ----------
+    operation
+        What is asked of Redis; one of few words.
+    measured
+        Not for a call that waits for something to happen: its time would say nothing of Redis.
 
     Raises
     ------
@@ -81,13 +90,17 @@ def redis_errors(operation: str) -> Iterator[None]:
     ProtocolError
         The server answered something a working Redis would not.
     """
-    try:
-        yield
-    except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-        raise TransientError("redis", operation, type(error).__name__, reason=str(error)) from error
-    except ResponseError as error:
-        if isinstance(error, _NOT_NOW) or _NOT_NOW_CODES.search(str(error)):
+    with called(Dependency.REDIS, operation) if measured else nullcontext():
+        try:
+            yield
+        except RedisError as error:
+            raise _our_error(error, operation) from error
+        except OSError as error:
             raise TransientError("redis", operation, type(error).__name__, reason=str(error)) from error
-        raise ProtocolError("redis", operation, type(error).__name__, reason=str(error)) from error
-    except RedisError as error:
-        raise ProtocolError("redis", operation, type(error).__name__, reason=str(error)) from error
+
+
+def _our_error(error: RedisError, operation: str) -> DependencyError:
+    away = isinstance(error, (RedisConnectionError, RedisTimeoutError, *_NOT_NOW))
+    not_now = isinstance(error, ResponseError) and _NOT_NOW_CODES.search(str(error))
+    kind = TransientError if away or not_now else ProtocolError
+    return kind("redis", operation, type(error).__name__, reason=str(error))

@@ -1,0 +1,93 @@
+"""What a process keeps until it is added to what all have measured."""
+
+import os
+import threading
+
+import pytest
+
+from ragline.common import measurements as module
+from ragline.common.measurements import MEASUREMENTS, Measurements, measure_call
+from ragline.common.metrics import COST, DEPENDENCY_DURATION, HTTP_DURATION, PAGES, TOKENS
+from ragline.common.span_names import Dependency
+
+
+def test_counts_add_up_until_they_are_taken() -> None:
+    measurements = Measurements()
+    measurements.count(PAGES, amount=3)
+    measurements.count(PAGES)
+    measurements.count(TOKENS, "gpt", "input", amount=7)
+    assert measurements.take() == {"pages": 4, "tokens|gpt|input": 7}
+    assert measurements.take() == {}
+
+
+def test_amounts_are_kept_as_whole_numbers() -> None:
+    measurements = Measurements()
+    measurements.count(COST, "gpt", amount=0.000_000_075)
+    assert measurements.take() == {"cost|gpt": 75}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "bucket"), [(0, "5000"), (0.005, "5000"), (0.005_001, "10000"), (60, "60000000"), (61, "inf")]
+)
+def test_observation_falls_into_the_bucket_whose_bound_is_next(seconds: float, bucket: str) -> None:
+    measurements = Measurements()
+    measurements.observe(HTTP_DURATION, seconds, "GET", "/v1/jobs")
+    series = "http_request_duration|GET|/v1/jobs"
+    assert measurements.take() == {f"{series}|{bucket}": 1, f"{series}|sum": round(seconds * 1_000_000)}
+
+
+def test_what_could_not_be_added_is_kept_with_what_came_since() -> None:
+    measurements = Measurements()
+    measurements.count(PAGES, amount=3)
+    taken = measurements.take()
+    measurements.count(PAGES)
+    measurements.give_back(taken)
+    assert measurements.take() == {"pages": 4}
+
+
+def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_FIELDS", 2)
+    measurements = Measurements()
+    for model in ("a", "b", "c", "a"):
+        measurements.count(TOKENS, model, "input")
+    assert measurements.take() == {"tokens|a|input": 2, "tokens|b|input": 1}
+
+
+def test_threads_lose_nothing() -> None:
+    measurements = Measurements()
+    taken: list[int] = []
+
+    def measure() -> None:
+        for _ in range(2_000):
+            measurements.count(PAGES)
+        taken.append(measurements.take().get("pages", 0))
+
+    threads = [threading.Thread(target=measure) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(taken) == 16_000
+
+
+def test_forked_process_begins_with_nothing() -> None:
+    """Else a pool's children would add again what their parent adds."""
+    MEASUREMENTS.count(PAGES)
+    read, write = os.pipe()
+    # The lock is held in the instant of the fork, as it may be by another thread.
+    with vars(module)["MEASUREMENTS"]._lock:
+        pid = os.fork()
+        if pid == 0:
+            os.write(write, str(len(MEASUREMENTS.take())).encode())
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(read, 10) == b"0"
+    assert MEASUREMENTS.take()["pages"] >= 1
+
+
+def test_call_is_counted_and_timed() -> None:
+    MEASUREMENTS.take()
+    measure_call(Dependency.CHROMA, "query", "transient", 0.02)
+    taken = MEASUREMENTS.take()
+    assert taken["dependency_calls|chroma|query|transient"] == 1
+    assert taken[f"{DEPENDENCY_DURATION.key}|chroma|query|25000"] == 1

@@ -100,11 +100,13 @@ def test_scaling_in_a_cluster_is_explained_by_its_objects(
     monkeypatch.setenv("PATH", str(install_kubectl(tmp_path)))
     status, output, _ = run("explain-scale", "document", "-n", "questions")
     assert status == 0
-    assert "2 queued + 1 in flight = 3, target 2: KEDA wants 2 workers, has 1; the second comes within 15 s" in output
+    said = "2 queued + 1 in flight = 3, target 4: KEDA wants 1 worker, has 1; nothing changes; 1 of 1 is still starting"
+    assert output.startswith(f"document: {said}\n")
+    assert "KEDAScaleTargetActivated" in output
     assert "--namespace questions" in (tmp_path / "asked").read_text()
     written = json.loads(run("explain-scale", "--json")[1])
     assert written["note"] == ""
-    assert "somebody paused it at 0" in written["queues"][1]["next"]
+    assert "asleep; the next message wakes one worker" in written["queues"][1]["next"]
 
 
 def test_scaling_without_kubectl_is_explained_from_the_ledger(

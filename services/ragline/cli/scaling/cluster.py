@@ -1,5 +1,6 @@
 """How a cluster scales each queue: its objects put together."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,15 @@ _PAUSED_AT = "autoscaling.keda.sh/paused-replicas"
 
 _DECISIONS = 5
 """Latest events that are told."""
+
+_SCALERS = {"ScaledObject", "HorizontalPodAutoscaler"}
+"""Who decides. What the Deployment then does says the same once more."""
+
+_PROBE_FAILED = "Unhealthy"
+"""Every worker's first probes find it starting."""
+
+_SELECTOR = re.compile(r"\(&LabelSelector\{.*?\},?\)")
+"""What the HPA says behind the name of a metric."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,18 +146,20 @@ def _condition(conditions: Sequence[Condition], kind: str) -> Condition:
 
 def _decisions(events: Sequence[KubeEvent], name: str, hpa_name: str, now: datetime) -> tuple[str, ...]:
     never = datetime.fromtimestamp(0, tz=UTC)
-    # Of pods and replica sets, whose names begin with the Deployment's, only what went wrong.
-    told = [
-        event
-        for event in events
-        if event.involved_object.name in {name, hpa_name}
-        or (event.type == "Warning" and event.involved_object.name.startswith(f"{name}-"))
-    ]
+    told = [event for event in events if _is_told(event, name, hpa_name)]
     latest = sorted(told, key=lambda event: event.at or never, reverse=True)[:_DECISIONS]
     return tuple(_decision(event, now) for event in latest)
+
+
+def _is_told(event: KubeEvent, name: str, hpa_name: str) -> bool:
+    kind, about = event.involved_object.kind, event.involved_object.name
+    if kind in _SCALERS:
+        return about in {name, hpa_name}
+    # Of pods and replica sets, whose names begin with the Deployment's, only what keeps them from running.
+    return about.startswith(f"{name}-") and event.type == "Warning" and event.reason != _PROBE_FAILED
 
 
 def _decision(event: KubeEvent, now: datetime) -> str:
     seconds = round((now - event.at).total_seconds()) if event.at else 0
     age = f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"  # noqa: PLR2004 - two minutes
-    return f"{age} ago {event.reason}: {' '.join(event.message.split())}"
+    return f"{age} ago {event.reason}: {' '.join(_SELECTOR.sub('', event.message).split())}"

@@ -125,7 +125,7 @@ class TraceMemory:
 
 
 def _holds(span: Span, wanted: str) -> bool:
-    words = (span.name, span.service, span.message, *map(str, span.attributes.values()))
+    words = (span.name, span.service, span.message, *span.attributes, *map(str, span.attributes.values()))
     return any(wanted in word.casefold() for word in words)
 
 

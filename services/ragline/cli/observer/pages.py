@@ -9,6 +9,7 @@ from ragline.cli.observer.html import Html, element, page
 from ragline.cli.observer.memory import Summary
 from ragline.cli.traces.spans import Moment, Placed, Span, ends, in_order
 from ragline.cli.traces.wording import category, length, moment
+from ragline.common.span_names import DOCUMENT_ID, JOB_ID
 
 __all__ = ["POLICY", "missing_page", "trace_list_page", "trace_page"]
 
@@ -29,6 +30,11 @@ _NARROWEST = 3
 
 _DEEPEST = 24
 """Indentation ends here; the list goes on."""
+
+_OPENED = 3
+"""Spans that failed and show at once what they say."""
+
+_LISTS = {"all": "/", "jobs": f"/?q={JOB_ID}", "documents": f"/?q={DOCUMENT_ID}"}
 
 _LEGEND = {"work": "work", "call": "call to another part", "wait": "queue wait", "cold": "cold start", "error": "error"}
 
@@ -60,7 +66,9 @@ def trace_page(spans: Sequence[Span], summary: Summary) -> str:
         shown.append(element("span", f"{summary.dropped} spans were too many and are not kept", class_="error"))
     commands = (f"ragline trace {summary.trace_id}", *(f"ragline why {name}" for name in summary.about))
     shown += [element("code", command, class_="soft") for command in commands]
-    rows = [_span_row(placed, start_us, total_us) for placed in in_order(spans)]
+    placed = in_order(spans)
+    opened = {here.span.span_id for here in [here for here in placed if here.span.failed][:_OPENED]}
+    rows = [_span_row(here, start_us, total_us, opened=here.span.span_id in opened) for here in placed]
     inside = (element("h2", summary.name), element("div", *shown, class_="facts"), _legend(), _axis(total_us), *rows)
     return page(summary.name, _STYLE, _header(), element("main", *inside))
 
@@ -69,7 +77,8 @@ def _header(text: str = "") -> Html:
     hint = "name, job, document, trace id ..."
     field = element("input", type="search", name="q", value=text, placeholder=hint, aria_label="Filter")
     form = element("form", field, element("button", "Filter"), action="/", method="get")
-    return element("header", element("h1", element("a", "Ragline traces", href="/")), form)
+    lists = [element("a", name, href=address) for name, address in _LISTS.items()]
+    return element("header", element("h1", "Ragline traces"), *lists, form)
 
 
 def _list_row(summary: Summary) -> Html:
@@ -101,7 +110,7 @@ def _axis(total_us: int) -> Html:
     return element("div", element("span"), element("span", *ticks, class_="ticks"), element("span"), class_="axis")
 
 
-def _span_row(placed: Placed, start_us: int, total_us: int) -> Html:
+def _span_row(placed: Placed, start_us: int, total_us: int, *, opened: bool) -> Html:
     span = placed.span
     indent = [element("span", class_="in")] * min(placed.depth, _DEEPEST)
     name = element("span", span.name, class_="error" if span.failed else "")
@@ -115,7 +124,8 @@ def _span_row(placed: Placed, start_us: int, total_us: int) -> Html:
         element("span", length(span.duration_us), class_="length"),
         class_="row",
     )
-    return element("details", summary, _inside(span, start_us), id=span.span_id)
+    opening = {"open": ""} if opened else {}
+    return element("details", summary, _inside(span, start_us), id=span.span_id, **opening)
 
 
 def _bar(kind: str, offset: int, width: int) -> Html:

@@ -90,6 +90,7 @@ def test_the_waterfall_has_a_bar_for_each_span_at_its_place(observer: TestClient
     assert f'<a href="/trace/{TRACE}#00000000000000cc">' in text
     assert f'<a href="/trace/{"b" * 32}#00000000000000dd">' in text
     assert "exception after 5 ms" in text
+    assert re.findall(r'<details id="(\w+)"( open="")?>', text) == [(ROOT.span_id, ""), (CHILD.span_id, ' open=""')]
     assert "lost &lt;script&gt;" in text
     assert f"ragline trace {TRACE}" in text
     assert "ragline why job_1" in text

@@ -70,6 +70,7 @@ def test_traces_are_found_by_what_their_spans_say() -> None:
     memory = TraceMemory()
     memory.add([(span("a" * 32, attributes={"ragline.job": "job_1"}), 1), (span("b" * 32, message="Timed out"), 1)])
     assert [summary.trace_id for summary in memory.found("JOB_1", limit=9)] == ["a" * 32]
+    assert [summary.trace_id for summary in memory.found("ragline.job", limit=9)] == ["a" * 32]
     assert [summary.trace_id for summary in memory.found("timed", limit=9)] == ["b" * 32]
     assert [summary.trace_id for summary in memory.found("aaaa", limit=9)] == ["a" * 32]
     assert memory.found("absent", limit=9) == []

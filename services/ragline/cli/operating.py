@@ -1,5 +1,6 @@
 """The operator's commands: `top`, `explain-scale`, `trace` and `why`."""
 
+import os
 import time
 from datetime import UTC, datetime
 from typing import Annotated
@@ -31,7 +32,7 @@ from ragline.common.queues import Queue
 __all__ = ["app"]
 
 _PIPE_COLUMNS = 160
-"""Width where there is no terminal, as in `kubectl exec` or a file: rich would take 80."""
+"""Width where there is no terminal and COLUMNS is not set, as in `kubectl exec` or a file: rich would take 80."""
 
 _USUAL_NAMESPACE = "ragline"
 
@@ -132,7 +133,7 @@ def why(name: _Id, *, as_json: AsJson = False, api_url: ApiUrl = None) -> None:
 
 def _console() -> Console:
     console = Console()
-    return console if console.is_terminal else Console(width=max(console.width, _PIPE_COLUMNS))
+    return console if console.is_terminal or "COLUMNS" in os.environ else Console(width=_PIPE_COLUMNS)
 
 
 def _explained(readings: list[QueueReading], kubectl: Kubectl, release: str) -> tuple[list[Explanation], str]:

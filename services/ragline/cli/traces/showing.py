@@ -23,8 +23,11 @@ from ragline.common.span_names import (
 
 __all__ = ["print_trace", "trace_as_json"]
 
-_BAR_CELLS = 32
+_BAR_CELLS = 28
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+_SERVICES = "ragline-"
+"""What the names of our services begin with."""
 
 _STYLES = {"error": "red", "wait": "yellow", "cold": "magenta", "call": "green", "work": "blue"}
 
@@ -55,20 +58,22 @@ def print_trace(found: FoundTrace, console: Console) -> None:
     console.print(Text.assemble(("trace ", "bold"), (found.trace_id or "without an id", "bold"), f": {head}"))
     about = f"about {', '.join(named)}; " if (named := subjects(found.spans)) else ""
     console.print(Text(f"{about}from {_named(found.source)}", "dim"), soft_wrap=True)
+    placed = in_order(found.spans)
+    names = [_name(here, guide) for here, guide in zip(placed, _guides(placed), strict=True)]
+    longest = max((name.cell_len for name in names), default=0)
     table = Table(
-        Column("span", overflow="fold", ratio=3),
+        Column("span", width=min(longest, console.width // 2), no_wrap=True, overflow="ellipsis"),
         Column("began", justify="right", no_wrap=True),
         Column("", width=_BAR_CELLS, no_wrap=True),
         Column("took", justify="right", no_wrap=True),
-        Column("", overflow="fold", ratio=4),
+        Column("", overflow="fold", ratio=1),
         box=None,
         expand=True,
         padding=(0, 1, 0, 0),
         header_style="dim",
     )
-    placed = in_order(found.spans)
-    for here, guide in zip(placed, _guides(placed), strict=True):
-        table.add_row(*_row(here, guide, start_us, max(end_us - start_us, 1), found.spans))
+    for here, name in zip(placed, names, strict=True):
+        table.add_row(name, *_row(here.span, start_us, max(end_us - start_us, 1), found.spans))
     console.print(table)
 
 
@@ -88,13 +93,16 @@ def _named(source: str) -> str:
     return source
 
 
-def _row(here: Placed, guide: str, start_us: int, total_us: int, spans: Sequence[Span]) -> tuple[Text, ...]:
-    span, style = here.span, _STYLES[category(here.span)]
-    service = f" {here.service}" if here.service not in {"", LEDGER} else ""
+def _name(here: Placed, guide: str) -> Text:
+    service = here.service.removeprefix(_SERVICES)
+    shown = f" {service}" if service not in {"", LEDGER} else ""
+    return Text.assemble((guide, "dim"), (here.span.name, "bold red" if here.span.failed else "bold"), (shown, "dim"))
+
+
+def _row(span: Span, start_us: int, total_us: int, spans: Sequence[Span]) -> tuple[Text, ...]:
     return (
-        Text.assemble((guide, "dim"), (span.name, "bold red" if span.failed else "bold"), (service, "dim")),
         Text(f"+{length(max(span.start_us - start_us, 0))}", "dim"),
-        Text(_bar(span.start_us - start_us, span.duration_us, total_us), style),
+        Text(_bar(span.start_us - start_us, span.duration_us, total_us), _STYLES[category(span)]),
         Text(length(span.duration_us)),
         _details(span, spans),
     )

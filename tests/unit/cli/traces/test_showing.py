@@ -43,15 +43,15 @@ def test_the_tree_has_lines_bars_and_details() -> None:
     )
     rows = lines[4:]
     assert [row.partition("+")[0].rstrip() for row in rows] == [
-        "POST ragline-api",
-        "├ queue wait ragline-worker",
-        "├ convert ragline-worker",
+        "POST api",
+        "├ queue wait worker",
+        "├ convert worker",
         "│ └ chroma query",
-        "└ convert ragline-worker",
+        "└ convert worker",
         "  └ chat",
     ]
-    assert rows[0].count("█") == 32
-    assert rows[1].count("█") == 16
+    assert rows[0].count("█") == 28
+    assert rows[1].count("█") == 14
     assert rows[1].endswith("500 ms queue=document")
     assert rows[2].endswith("250 ms lost attempt=1")
     assert "▏" in rows[3]

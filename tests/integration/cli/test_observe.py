@@ -88,6 +88,7 @@ def _check_commands(laptop: Laptop, document: str) -> None:
     assert names == ["ingest", QUEUE_WAIT, "convert", QUEUE_WAIT, "split", QUEUE_WAIT, "index"]
     view = read(laptop, "top", "--interval", "0.5")
     assert all(len(queue["workers"]) == 1 for queue in view["queues"])
+    assert (view["documents"]["indexed"], view["gaps"]) == (1, [])
     (scaling,) = read(laptop, "explain-scale", "document")["queues"]
     assert "never scaled" in scaling["next"]
     assert "succeeded" in read(laptop, "why", document)["sentences"][0]

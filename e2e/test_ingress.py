@@ -22,6 +22,8 @@ _GENERAL_BURST, _RAG_BURST = 20, 5
 _SHORT_SECONDS = 5
 _GREEDY_PER_MINUTE, _FAILURES_PER_MINUTE = 20, 8
 
+_SCRAPE = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8000/metrics').read().decode())"
+
 _QUESTION = ("POST", "/v1/collections/none/queries")
 _LOOK = ("GET", "/tasks/info")
 
@@ -62,8 +64,12 @@ def test_j_the_ingress_limits_each_client(own_namespace: Kubectl, figure: Figure
         _check_ingress(figure, "general", general.answers(), per_minute=_GENERAL_PER_MINUTE, burst=_GENERAL_BURST)
         _check_ingress(figure, "questions", rag.answers(), per_minute=_RAG_PER_MINUTE, burst=_RAG_BURST)
         refused = _with(429, modest.answers())
+        (scrape,) = _Client(clients, release, "scrape", "GET", "/metrics", pause=0, seconds=0).answers()
 
     figure("refusals of a modest client beside two greedy ones", len(refused), "", at_most=0)
+    # What all processes have counted is for those inside of the cluster.
+    assert (scrape.status, scrape.code) == (404, "not_found")
+    assert "ragline_ledger_up 1.0" in release.in_api("python", "-c", _SCRAPE)
 
 
 def test_j_the_service_limits_each_key(own_namespace: Kubectl, figure: Figures) -> None:

@@ -77,3 +77,9 @@ def test_a_change_of_readiness_is_logged_once(
         ("info", "ready again", None),
     ]
     assert "invalid password" in logs[0]["details"][0]
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded"])
+def test_metrics_are_not_for_those_who_come_through_a_proxy(client: TestClient, name: str) -> None:
+    assert client.get("/metrics").status_code == 200
+    assert client.get("/metrics", headers={name: "for=192.0.2.1"}).status_code == 404

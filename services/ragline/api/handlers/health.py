@@ -18,6 +18,10 @@ __all__ = ["router"]
 
 logger = structlog.get_logger(__name__)
 
+_PROXIES = ("Forwarded", "X-Forwarded-For")
+"""Headers that a proxy adds. What all tenants do together is for those inside of the cluster, and an ingress hands on
+whatever it is asked for."""
+
 _READY = {"status": "ready", "redis": "ok", "object_store": "ok", "chroma": "ok"}
 
 router = PlannedRouter(tags=["service"])
@@ -57,6 +61,8 @@ async def readyz(request: Request, context: Context) -> dict[str, str] | Respons
 
 @router.get("/metrics", include_in_schema=False)
 async def get_metrics(request: Request, context: Context) -> Response:
+    if any(name in request.headers for name in _PROXIES):
+        raise NotFound("There is no such address for callers from outside")
     values = {EVENT_STREAMS_OPEN.key: context.streams.count}
     try:
         values |= await context.metrics.read() | {LEDGER_UP.key: 1}

@@ -4,8 +4,10 @@ All write to one Valkey that syncs its append-only file before it answers (`appe
 what is accepted. With one client each side waits for the disk once for each request, which no code of ours shortens:
 the same is measured on a Valkey that syncs once a second.
 
-The CPU column is what the server's process used for a request, ours bare, ours with keys and limits, and the peer: it
-depends less than a rate on what else runs on the machine.
+The floor is what stands in the way of any such server: Starlette reads the request, and redis-py pushes it on a list.
+
+The CPU column is what the server's process used for a request, ours bare, ours with keys and limits, the peer, and the
+floor: it depends less than a rate on what else runs on the machine.
 
 The key check and the limits are those of `ragline keys`: 128 keys in turn, each with a limit it does not reach.
 """
@@ -41,9 +43,12 @@ class _Submitting:
         guarded = exits.enter_context(api(folder / "guarded", redis_url, {"ENABLE_AUTH": "true"}))
         env = {"REDIS_URL": redis_url, "UPLOAD_ROOT": str(folder / "bare" / "uploads")}
         port, peer = exits.enter_context(app_server("benchmarks.support.peer:create_peer", folder / "peer.log", env))
+        floor_port, floor = exits.enter_context(
+            app_server("benchmarks.support.peer:create_floor", folder / "floor.log", env)
+        )
         self._bare = bare
-        self.ports = {"ours": bare.port, "guarded": guarded.port, "peer": port}
-        self._processes = {"ours": bare.process, "guarded": guarded.process, "peer": peer}
+        self.ports = {"ours": bare.port, "guarded": guarded.port, "peer": port, "floor": floor_port}
+        self._processes = {"ours": bare.process, "guarded": guarded.process, "peer": peer, "floor": floor}
         self.cpu_us: dict[str, list[float]] = {}
 
     def prepare(self, side: str) -> None:
@@ -109,10 +114,10 @@ def _tell(
     sync, kind, clients = where
     over_peer, kept = _ratios(loads, "ours", "peer"), _ratios(loads, "guarded", "ours")
     tails = [load.quantile_ms(0.99) / load.quantile_ms(0.5) for load in loads["ours"]]
-    rates = [statistics.median(load.rate for load in loads[side]) for side in ("ours", "guarded", "peer")]
+    rates = [statistics.median(load.rate for load in taken) for taken in loads.values()]
     middle = statistics.median(load.quantile_ms(0.5) for load in loads["ours"])
     cells = [f"{rate:.0f}" for rate in rates]
-    cpu = "{:.0f}, {:.0f}, {:.0f}".format(*(statistics.median(cpu_us[side]) for side in ("ours", "guarded", "peer")))
+    cpu = ", ".join(f"{statistics.median(cpu_us[side]):.0f}" for side in loads)
     latency = f"{middle:.1f} ms", spread(tails, 1)
     report.row(sync, kind, clients, *cells, spread(over_peer), spread(kept), *latency, cpu)
     what = f"{kind}s, {clients} clients, sync {sync}"
@@ -138,7 +143,7 @@ def _against_nothing(report: Report, this: Run) -> None:
 
 def submit(this: Run) -> Report:
     """Run it."""
-    columns = ("sync", "kind", "clients", "ours/s", "with keys and limits/s", "peer/s")
+    columns = ("sync", "kind", "clients", "ours/s", "with keys and limits/s", "peer/s", "floor/s")
     report = Report(*columns, "ours / peer", "with / without keys", "p50", "p99 / p50", "CPU us")
     _against_nothing(report, this)
     for sync in ("always",) if this.quick else ("always", "everysec"):

@@ -1,10 +1,11 @@
-"""The usual way to hand work to Celery from FastAPI, the API's peer in `submit.py`, and a server of nothing."""
+"""The usual way to hand work to Celery from FastAPI, the API's peer in `submit.py`, and servers of next to nothing."""
 
 import os
 from pathlib import Path
 from shutil import copyfileobj
 from uuid import uuid4
 
+import redis.asyncio
 from celery import Celery
 from fastapi import FastAPI, UploadFile
 from pydantic import BaseModel
@@ -13,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-__all__ = ["create_nothing", "create_peer"]
+__all__ = ["create_floor", "create_nothing", "create_peer"]
 
 
 class _Question(BaseModel):
@@ -24,6 +25,20 @@ class _Question(BaseModel):
 class _Accepted(BaseModel):
     task_id: str
     status: str = "Task submitted"
+
+
+def create_floor() -> Starlette:
+    """Reads a body and pushes it on a list: no accepting of work on this machine can cost less."""
+    client = redis.asyncio.Redis.from_url(os.environ["REDIS_URL"])
+
+    async def push(request: Request) -> Response:
+        await client.lpush("floor", await request.body())  # type: ignore[misc] # redis-py's types
+        return PlainTextResponse("ok", 202)
+
+    async def healthz(_: Request) -> Response:
+        return PlainTextResponse("ok")
+
+    return Starlette(routes=[Route("/healthz", healthz), Route("/{path:path}", push, methods=["POST"])])
 
 
 def create_nothing() -> Starlette:

@@ -14,6 +14,7 @@ import redis
 from ragline.common.queues import Queue
 from ragline.stores.ledger.keys import job_key
 from tests.support import pdfs
+from tests.support.collector import Collector, collector
 from tests.support.keys import made_key
 from tests.support.openai_stub import OpenAIStub, Reply, openai_stub
 from tests.support.servers import Process, free_port, python
@@ -26,6 +27,7 @@ pytestmark = pytest.mark.timeout(240)
 STATIC, SPARE = "static-canary-61b7e0", "spare-canary-9d2f44"
 OPENAI = "sk-canary-5f0c2b9e7d"
 PASSWORD = "redis-canary-c81e72"
+COLLECTOR = "collector-canary-0b4d93"
 
 # One word for each kind of content, which nothing else holds.
 PASSAGE, BROKEN, METADATA, NAME = "quokkapassage", "quokkabroken", "quokkametadata", "quokkaname"
@@ -67,13 +69,14 @@ class Scene:
     client: httpx2.Client
     key: str
     stub: OpenAIStub
+    traces: Collector
     replies: list[httpx2.Response]
     flower: dict[str, str] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        return (self.key, STATIC, SPARE, OPENAI, PASSWORD)
+        return (self.key, STATIC, SPARE, OPENAI, PASSWORD, COLLECTOR)
 
     def redis(self) -> "redis.Redis":
         return redis.Redis.from_url(self.stack.redis_url, password=PASSWORD, decode_responses=True)
@@ -86,11 +89,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         "ENABLE_AUTH": "true",
         "LLM_MODEL": "stub-chat",
         "OPENAI_API_KEY": OPENAI,
+        "OTEL_EXPORTER_OTLP_HEADERS": f"x-token={COLLECTOR}",
         "REDIS_PASSWORD": PASSWORD,
     }
     with ExitStack() as exits:
         stub = exits.enter_context(openai_stub())
-        settings["OPENAI_BASE_URL"] = stub.url
+        traces = exits.enter_context(collector())
+        settings |= {"OPENAI_BASE_URL": stub.url, "OTEL_EXPORTER_OTLP_ENDPOINT": traces.url}
         stack = exits.enter_context(running_stack(tmp_path_factory.mktemp("canary"), settings))
         key = made_key(stack, tenant="acme")["key"]
         replies: list[httpx2.Response] = []
@@ -103,7 +108,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 event_hooks={"response": [httpx2.Response.read, replies.append]},
             )
         )
-        scene = Scene(stack=stack, client=client, key=key, stub=stub, replies=replies)
+        scene = Scene(stack=stack, client=client, key=key, stub=stub, traces=traces, replies=replies)
         for happens in (_work, _refusals, _failures, _defects, _waiting, _restart):
             happens(scene)
         _look_at_flower(scene)
@@ -353,6 +358,17 @@ def test_messages_hold_ids_alone(scene: Scene) -> None:
 
 def test_flower_shows_neither(scene: Scene) -> None:
     assert _found((*scene.secrets, *CONTENT, NAME), scene.flower) == []
+
+
+def test_no_span_holds_a_secret_or_what_people_wrote(scene: Scene) -> None:
+    """As bytes: whatever is in them, decoded here or not."""
+    names = {span.name for span in scene.traces.spans()}
+    texts = {str(number): body.decode("latin-1") for number, body in enumerate(scene.traces.bodies)}
+
+    assert {"convert", "answer", "embed", "process", "chat stub-chat", "chroma query", "queue wait"} <= names
+    assert [span for span in scene.traces.spans() if span.failed]
+    assert scene.traces.headers["x-token"] == COLLECTOR
+    assert _found((*scene.secrets, *CONTENT, NAME), texts) == []
 
 
 def test_no_answer_holds_a_secret(scene: Scene) -> None:

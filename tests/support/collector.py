@@ -61,11 +61,19 @@ class Collector:
         """What came of a trace, or of all, by the time of its beginning."""
         with self._lock:
             found = [span for span in self._spans if trace_id in {"", span.trace_id}]
-        return sorted(found, key=lambda span: (span.started, -span.ended))
+        return sorted(found, key=lambda span: (span.started, span.ended))
 
     def tree(self, trace_id: str) -> list[str]:
-        """The trace as lines, each indented below its parent."""
+        """The trace as lines, each indented below its parent; a wait stands before the step that it ended with."""
         spans = self.spans(trace_id)
+        steps = [span.started for span in spans if span.kind == "consumer"]
+
+        def place(span: Received) -> tuple[int, bool]:
+            if span.name != "queue wait":
+                return span.started, True
+            return max((started for started in steps if started <= span.ended), default=span.started), False
+
+        spans.sort(key=place)
         known = {span.span_id for span in spans}
 
         def below(parent_id: str, depth: int) -> Iterator[str]:

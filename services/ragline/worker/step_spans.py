@@ -86,8 +86,9 @@ def note_outcome(outcome: str, error: BaseException | None = None) -> None:
 
 
 def _note_wait(span: Span, claim: Claim, *, ready_at: float) -> None:
-    # The ledger measured it, by its own clock; it is drawn by ours, as all else that this process knows.
-    claimed_ns = time.time_ns()
+    # The ledger measured it, by its own clock; it is drawn by ours, as all else that this process knows. The claim was
+    # made some time between our asking and the answer.
+    claimed_ns = (span.started_ns + time.time_ns()) // 2
     queued_ns = claimed_ns - (claim.claimed_at - claim.queued_at) * _NS_PER_MS
     wait = span.child(QUEUE_WAIT, started_ns=queued_ns)
     # Before the step, not a part of it.

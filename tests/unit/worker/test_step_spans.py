@@ -140,12 +140,12 @@ def test_a_step_and_its_claim_are_below_the_request(delivered: list[Span]) -> No
     assert step.links == []
 
 
-def test_the_wait_is_as_long_as_the_ledger_says_and_ends_now(delivered: list[Span]) -> None:
+def test_the_wait_is_as_long_as_the_ledger_says_and_ends_with_the_claim(delivered: list[Span]) -> None:
     _run(_claim(waited_ms=3000))
     wait, step = _named(delivered, "queue wait"), _named(delivered, "index")
     assert wait.ended_ns - wait.started_ns == 3_000_000_000
     assert wait.parent_id == step.parent_id
-    assert abs(wait.ended_ns - time.time_ns()) < 10_000_000_000
+    assert step.started_ns <= wait.ended_ns <= step.ended_ns
 
 
 def test_a_cold_queue_shows_when_its_worker_was_there(delivered: list[Span]) -> None:

@@ -13,7 +13,8 @@ _INTRODUCTION = """\
 # Metrics
 
 `GET /metrics` of the API answers in the format of Prometheus, or in OpenMetrics when the `Accept` header asks for it.
-It wants no key and is not counted against a limit: keep the address to your own network, as the chart does.
+It wants no key and is not counted against a limit, and it is for your own network alone: a request that came through a
+proxy (`X-Forwarded-For`, `Forwarded`) is told that there is no such address. Ask a pod, or `kubectl port-forward`.
 
 All processes count into the ledger, and each API process shows the same values: take `max without (instance, pod)`,
 never a sum over instances. Workers are not scraped, so they may come, go and die as they like. Why it is so:

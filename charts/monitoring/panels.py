@@ -6,7 +6,7 @@ from typing import Any
 
 from charts.monitoring.promql import scoped
 
-__all__ = ["WINDOW", "Dashboard", "Panel", "Row", "dashboard_json"]
+__all__ = ["COLUMNS", "WINDOW", "Dashboard", "Panel", "Row", "dashboard_json"]
 
 WINDOW = "$__rate_interval"
 """What Grafana makes as long as the distance of two points, but never shorter than four scrapes."""

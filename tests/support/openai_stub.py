@@ -44,6 +44,8 @@ class Reply:
         Makes the pieces of the request's body.
     breaks_off
         A streamed answer ends with a broken connection.
+    delay_seconds
+        Before anything of the answer is sent.
     """
 
     status: int = 200
@@ -57,6 +59,7 @@ class Reply:
     finish_reason: str | None = "stop"
     obey: Callable[[dict[str, Any]], Sequence[str]] | None = None
     breaks_off: bool = False
+    delay_seconds: float = 0
 
 
 @dataclass(kw_only=True)
@@ -66,7 +69,9 @@ class OpenAIStub:
     Attributes
     ----------
     script
-        Replies to the next requests, in order; later ones get a regular reply.
+        Replies to the next requests, in order.
+    usual
+        The reply to all others, by the request's body: `messages` are of a chat, `input` is to be embedded.
     requests
         Body of each request.
     keys
@@ -80,6 +85,7 @@ class OpenAIStub:
     url: str
     dimensions: int = 16
     script: deque[Reply] = field(default_factory=deque)
+    usual: Callable[[dict[str, Any]], Reply] = lambda _: Reply()
     requests: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     in_flight: int = 0
@@ -94,6 +100,7 @@ class OpenAIStub:
     def reset(self) -> None:
         """Forget script and requests, for the next test."""
         self.script.clear()
+        self.usual = lambda _: Reply()
         self.requests.clear()
         self.keys.clear()
         self.most_in_flight = 0
@@ -130,7 +137,9 @@ class OpenAIStub:
         with self._lock:
             self.requests.append(body)
             self.keys.append(request.headers.get("authorization", ""))
-            return self.script.popleft() if self.script else Reply()
+            reply = self.script.popleft() if self.script else self.usual(body)
+        await asyncio.sleep(reply.delay_seconds)
+        return reply
 
     async def _events(self, reply: Reply) -> AsyncIterator[str]:
         try:

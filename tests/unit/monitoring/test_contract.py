@@ -1,33 +1,18 @@
 """Panels, rules and scalers use what exists: each metric is declared, has the labels, and takes the values."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
-from charts.monitoring.alerts import rule_groups
 from charts.monitoring.build import DASHBOARDS
-from charts.monitoring.promql import Clock
-from charts.monitoring.rules import Alert, Record
+from charts.monitoring.rules import Alert
 from ragline.common.metric_types import Kind, Metric
 from ragline.common.metrics import METRICS
+from tests.support.expressions import EXPRESSIONS, OTHERS, RECORDS, RULES
 from tests.support.promql import Use, uses
-
-# What others show: the kubelet, KEDA 2.20 (pkg/metricscollector/prommetrics.go), Prometheus itself.
-OTHERS = {
-    "kubelet_volume_stats_available_bytes": {"persistentvolumeclaim"},
-    "kubelet_volume_stats_capacity_bytes": {"persistentvolumeclaim"},
-    "keda_scaled_object_errors_total": {"scaledObject"},
-    "keda_scaler_metrics_value": {"scaledObject", "scaler", "metric", "triggerIndex", "type"},
-    "ALERTS": {"alertname", "alertstate", "severity"},
-}
 
 # Labels whose values the code knows from the beginning; those of others come with use.
 CLOSED = {"kind", "state", "queue", "step", "outcome", "reason", "result"}
-
-RULES = [rule for rules in rule_groups(Clock()).values() for rule in rules]
-
-RECORDS = {rule.name: set(rule.labels) for rule in RULES if isinstance(rule, Record)}
 
 
 def _declared() -> dict[str, tuple[Metric, set[str]]]:
@@ -42,18 +27,6 @@ def _declared() -> dict[str, tuple[Metric, set[str]]]:
 
 DECLARED = _declared()
 
-
-def _expressions() -> Iterator[tuple[str, str]]:
-    """Every expression with the place it stands in."""
-    for rule in RULES:
-        yield rule.name, rule.expr
-    for dashboard in DASHBOARDS:
-        for panel in dashboard.panels():
-            for expr, _ in panel.queries:
-                yield f"{dashboard.name}: {panel.title}", expr
-
-
-EXPRESSIONS = [*_expressions()]
 
 every_expression = pytest.mark.parametrize(
     "expr", [expr for _, expr in EXPRESSIONS], ids=[re.sub(r"\W+", "-", place) for place, _ in EXPRESSIONS]

@@ -35,6 +35,8 @@ MOST_SERIES = 10
 LARGE = 10
 """From here on digits after the point say nothing."""
 
+SMALL = 0.01
+
 NUMBERS_IN_A_ROW = 2
 
 INK, GRID = "#3b4048", "#e4e7eb"
@@ -181,15 +183,17 @@ def written(unit: str) -> Callable[[float], str]:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= LARGE or value == round(value) else f"{value:.3g}"
+    if abs(value) >= LARGE or value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:.2g}" if abs(value) >= SMALL else f"{value:.1g}"
 
 
 _UNITS: dict[str, Callable[[float], str]] = {
     "bytes": lambda value: f"{value / 2**20:.3g} MiB",
-    "currencyUSD": lambda value: f"${value:.3g}",
-    "ops": lambda value: f"{value:.3g}/s",
+    "currencyUSD": lambda value: f"${_number(value)}" if abs(value) >= SMALL or not value else "< 1 ct",
+    "ops": lambda value: f"{_number(value)}/s",
     "percentunit": lambda value: f"{value * 100:.4g} %",
-    "reqps": lambda value: f"{value:.3g} req/s",
+    "reqps": lambda value: f"{_number(value)} req/s",
     "s": lambda value: f"{value * 1000:.3g} ms" if 0 < value < 1 else f"{value:.3g} s",
 }
 

@@ -58,7 +58,7 @@ def _settings(stub: OpenAIStub) -> dict[str, str]:
         "OPENAI_API_KEY": "a-key-of-the-stub",
         "OPENAI_BASE_URL": stub.url,
         "PDF_ENGINE": "pypdf",
-        "RATE_LIMIT_GENERAL_PER_MINUTE": "1500",
+        "RATE_LIMIT_RAG_PER_MINUTE": "130",
     }
 
 

@@ -384,3 +384,16 @@ def test_what_is_no_origin_is_refused(given: str, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CORS_ORIGINS", given)
     with pytest.raises(ConfigError, match="CORS_ORIGINS"):
         load_config(ApiConfig)
+
+
+def test_prices_of_models_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_PRICES", '{"gpt-4o-mini": {"input": 0.15, "output": 0.6}, "embed": {"input": 0.02}}')
+    prices = load_config(WorkerConfig, None).prices
+    assert (prices["gpt-4o-mini"].output, prices["embed"].input, prices["embed"].output) == (0.6, 0.02, 0)
+
+
+@pytest.mark.parametrize("text", ["0.15", '{"gpt": 0.15}', '{"gpt": {"in": 1}}', '{"gpt": {"input": -1}}', "{"])
+def test_prices_that_cannot_be_read_are_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MODEL_PRICES", text)
+    with pytest.raises(ConfigError, match="MODEL_PRICES must be JSON such as"):
+        load_config(WorkerConfig, None)

@@ -69,7 +69,8 @@ async def get_metrics(request: Request, context: Context) -> Response:
     except RagError as error:
         logger.warning("metrics not read", next="those of this process are shown alone", **error.to_log())
         values[LEDGER_UP.key] = 0
-    text, media_type = exposition(values, request.headers.get("accept", ""))
+    # Some milliseconds of work for a thousand series: other requests need not wait for the end of it.
+    text, media_type = await asyncio.to_thread(exposition, values, request.headers.get("accept", ""))
     return Response(text, media_type=media_type)
 
 

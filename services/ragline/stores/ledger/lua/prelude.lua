@@ -36,7 +36,7 @@ end
 
 local function observe(metric, label, ms)
   local bucket = 'inf'
-  for _, limit in ipairs(BUCKETS[metric]) do
+  for _, limit in ipairs(BUCKETS()[metric]) do
     if ms <= limit then
       bucket = limit
       break

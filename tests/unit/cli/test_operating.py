@@ -42,7 +42,7 @@ API = {
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command against an API with these replies; its exit status, output and complaints."""
     monkeypatch.chdir(tmp_path)
-    for name in ("RAGLINE_URL", "JAEGER_URL"):
+    for name in ("RAGLINE_URL", "JAEGER_URL", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
 
     def command(*words: str) -> tuple[int, str, str]:

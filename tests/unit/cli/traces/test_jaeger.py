@@ -1,7 +1,11 @@
+import json
+from pathlib import Path
+
 import pytest
 
 from ragline.cli.traces.jaeger import NotJaeger, read_trace, trace_json
-from ragline.cli.traces.spans import Link, Moment, Span
+from ragline.cli.traces.spans import Link, Moment, Span, in_order
+from ragline.common.span_names import ATTEMPT
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 FULL = Span(
@@ -21,7 +25,7 @@ FULL = Span(
 )
 PLAIN = Span(trace_id=TRACE, span_id="00000000000000aa", name="POST", service="ragline-api", start_us=0, end_us=30)
 
-RECORDED = {
+SHAPE = {
     "data": [
         {
             "traceID": "651916cd43dd8448eb211c80319c",
@@ -70,15 +74,28 @@ RECORDED = {
     "offset": 0,
     "errors": None,
 }
-"""As Jaeger 2 answers; older ones leave out zeros that lead an id."""
+"""With what ours does not have: an error, a link, and ids whose leading zeros are left out, as older ones do."""
 
 
 def test_what_is_written_is_read_again() -> None:
     assert read_trace(trace_json([PLAIN, FULL])) == [PLAIN, FULL]
 
 
-def test_a_reply_of_jaeger_is_read() -> None:
-    (span,) = read_trace(RECORDED)
+def test_what_jaeger_2_answered_is_read() -> None:
+    reply = json.loads((Path(__file__).parent / "data" / "jaeger_reply.json").read_text())
+    placed = in_order(read_trace(reply))
+    assert [(here.depth, here.span.name, here.service) for here in placed] == [
+        (0, "POST /v1/collections/{name}/documents", "ragline-api"),
+        (1, "accept", ""),
+        (1, "convert", "ragline-worker-document"),
+        (2, "claim", ""),
+    ]
+    convert = placed[2].span
+    assert (convert.attributes[ATTEMPT], convert.kind, convert.failed) == (1, "consumer", False)
+
+
+def test_errors_and_links_of_a_reply_are_read() -> None:
+    (span,) = read_trace(SHAPE)
     assert (span.trace_id, span.span_id) == ("0000651916cd43dd8448eb211c80319c", "000067aa0ba902b7")
     assert (span.name, span.service, span.kind) == ("answer", "ragline-worker", "consumer")
     assert (span.parent_id, span.failed, span.message) == ("00000000000000aa", True, "timed out")

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +98,8 @@ def _worker(api: ApiAlone, queue: Queue, log: Path) -> Process:
     return Process(python("-W", "default", "-c", MISHAPS, queue), log=log, env=environment)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    folder = tmp_path_factory.mktemp("logs")
+@contextmanager
+def _running(folder: Path) -> Iterator[Scene]:
     with ExitStack() as exits:
         api = exits.enter_context(running_api(folder, "gunicorn"))
         workers = {queue: _worker(api, queue, folder / f"{queue}.log") for queue in QUEUES}
@@ -109,8 +108,12 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         scene = Scene(api=api, workers=workers)
         for queue in QUEUES:
             scene.wait_for(queue, "worker ready")
-        with Celery(broker=api.redis_url) as app:
-            app.send_task("mishaps", queue=Queue.DEFAULT)
+        yield scene
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    with _running(tmp_path_factory.mktemp("logs")) as scene:
         yield scene
 
 
@@ -174,6 +177,8 @@ def test_probes_leave_no_line(scene: Scene) -> None:
 
 def test_whatever_goes_wrong_in_a_worker_is_one_line_each(scene: Scene) -> None:
     queue = Queue.DEFAULT
+    with Celery(broker=scene.api.redis_url) as app:
+        app.send_task("mishaps", queue=queue)
     assert scene.wait_for(queue, "printed", text="printed on stdout")["level"] == "info"
     assert scene.wait_for(queue, "printed", text="printed on stderr")["level"] == "warning"
     assert scene.wait_for(queue, "thread failed by a defect", thread="side")["exception"][0]["exc_type"]
@@ -186,16 +191,21 @@ def test_whatever_goes_wrong_in_a_worker_is_one_line_each(scene: Scene) -> None:
     assert [event for event in warned if "a warning of Python's" in event]
 
 
-def test_a_killed_child_and_an_outage_are_lines_too(scene: Scene) -> None:
+def test_a_killed_child_and_an_outage_are_lines_too(tmp_path: Path) -> None:
+    with _running(tmp_path) as scene:
+        _kill_a_child(scene)
+        scene.api.valkey.kill()
+        scene.wait_for(None, "sweep failed")
+        scene.wait_for(Queue.DOCUMENT, "heartbeat not sent", next="another try soon")
+        scene.api.valkey.restart()
+        scene.wait_for(None, "sweeping again")
+
+
+def _kill_a_child(scene: Scene) -> None:
     worker = scene.workers[Queue.DOCUMENT]
     pid = worker.popen.pid
     child, *_ = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     os.kill(int(child), signal.SIGKILL)
-    scene.api.valkey.kill()
-    scene.wait_for(None, "sweep failed")
-    scene.wait_for(Queue.DOCUMENT, "heartbeat not sent", next="another try soon")
-    scene.api.valkey.restart()
-    scene.wait_for(None, "sweeping again")
     killed = "exited with 'signal 9 (SIGKILL)'"
     wait_until(lambda: any(killed in line["event"] for line in scene.lines(Queue.DOCUMENT)), timeout_seconds=20)
 

@@ -34,9 +34,12 @@ def read_answer(events: Iterable[httpx2.ServerSentEvent], console: Console) -> A
     """
     text: list[str] = []
     citations: list[Citation] = []
+    job_id = ""
     for event in events:
         data = _data(event)
         match event.event:
+            case "job":
+                job_id = event.data
             case "token":
                 text.append(str(data.get("text", "")))
                 console.out(text[-1], end="", highlight=False)
@@ -47,7 +50,7 @@ def read_answer(events: Iterable[httpx2.ServerSentEvent], console: Console) -> A
                 text.clear()
                 citations.clear()
             case "error":
-                raise _failure(understood(Failure, data))
+                raise _failure(understood(Failure, data), job_id)
             case "done":
                 console.out("")
                 return _ended(str(data.get("state")), Answer(text="".join(text), citations=tuple(citations)))
@@ -70,6 +73,7 @@ def _ended(state: str, answer: Answer) -> Answer:
     raise ApiFailure(f"The question was {state}", code=state)
 
 
-def _failure(failure: Failure) -> ApiFailure:
+def _failure(failure: Failure, job_id: str) -> ApiFailure:
     said = ": ".join(part for part in (failure.title or "The question failed", failure.detail) if part)
-    return ApiFailure(f"{said} (code {failure.code})", code=failure.code)
+    where = f", job {job_id}" if job_id else ""
+    return ApiFailure(f"{said} (code {failure.code}{where})", code=failure.code)

@@ -91,10 +91,12 @@ class RaglineClient:
     def ask_stream(
         self, collection: str, question: str, *, top_k: int | None = None
     ) -> Iterator[httpx2.ServerSentEvent]:
-        """The answer as it comes."""
+        """The answer as it comes; before it an event `job` of our own, whose data is the id to ask `why` of."""
         path = _collection_path(collection, "queries")
         with self._failures(), self._http.sse(path, method="POST", json=_question(question, top_k)) as source:
             _check(source.response)
+            job_id = source.response.headers.get("Location", "").rpartition("/")[2]
+            yield httpx2.ServerSentEvent(event="job", data=job_id)
             yield from source
 
     def document(self, document_id: str) -> dict[str, Any]:

@@ -62,6 +62,12 @@ def test_a_failed_question_is_one_sentence() -> None:
         read_answer(failed, console()[0])
 
 
+def test_a_failed_question_names_its_job() -> None:
+    failed = stream(("job", "job_1"), ("error", '{"code": "attempts_exhausted"}'))
+    with pytest.raises(ApiFailure, match=r"\(code attempts_exhausted, job job_1\)"):
+        read_answer(failed, console()[0])
+
+
 @pytest.mark.parametrize(
     ("pairs", "said"),
     [

@@ -128,7 +128,8 @@ def _laptop_sentence(reading: QueueReading) -> str:
     demand = _demand(reading)
     if not reading.workers:
         return (
-            f"{demand}, and no worker is alive: `ragline up` starts it again by itself; see worker-{reading.name}.log"
+            f"{demand}, and no worker is alive. `ragline up` starts one that ended; one that runs is frozen or cannot "
+            f"reach Redis: see worker-{reading.name}.log"
         )
     alone = "one worker, never scaled: `ragline up` runs one of each queue"
     return f"{demand}; {alone}" if demand.total else f"no work; {alone}"

@@ -76,7 +76,7 @@ def test_a_release_without_the_queue_asks_for_its_name() -> None:
     [
         (reading(0, 0, 0, "d@a"), "no work; one worker, never scaled: `ragline up` runs one of each queue"),
         (reading(2, None, 1, "d@a"), "2 queued + 1 in flight = 3; one worker, never scaled"),
-        (reading(2), "no worker is alive: `ragline up` starts it again by itself; see worker-document.log"),
+        (reading(2), "frozen or cannot reach Redis: see worker-document.log"),
     ],
 )
 def test_a_laptop_never_scales(one: QueueReading, said: str) -> None:

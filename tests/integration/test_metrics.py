@@ -1,5 +1,6 @@
 """The contract of the metrics: after a bit of everything on real parts each is there, moved, and is the exact truth."""
 
+import re
 import time
 from collections.abc import Iterator
 
@@ -36,7 +37,9 @@ from ragline.common.metrics import (
     STEPS,
     TOKENS,
 )
+from tests.support.expressions import EXPRESSIONS, OTHERS, RECORDS
 from tests.support.openai_stub import OpenAIStub
+from tests.support.promql import Use, uses
 from tests.support.scraping import Scrape, scrape
 from tests.support.stack import Stack, running_stack
 from tests.support.waiting import wait_until
@@ -51,6 +54,12 @@ STATES = {
     REDIS_MEMORY_LIMIT,
 }
 """Those that may be 0 when all is done; each is held against the truth in tests/integration/stores/test_metrics.py."""
+
+USED = sorted(
+    {use for _, expr in EXPRESSIONS for use in uses(expr) if use.name not in {*OTHERS, *RECORDS}},
+    key=lambda use: (use.name, sorted(use.labels), use.matchers),
+)
+"""Every use of a metric of ours in a panel or a rule, in the same order in every process."""
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +92,16 @@ def after(stack: Stack, expected: Expected) -> Scrape:
 def test_every_metric_is_there_and_moved(after: Scrape, metric: Metric) -> None:
     assert after.has(metric)
     assert metric in STATES or after.total(metric) > 0
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("use", USED, ids=lambda use: f"{use.name}-{'-'.join(sorted(use.labels))}")
+def test_what_panels_and_rules_use_is_there_with_its_labels(after: Scrape, use: Use) -> None:
+    found = [dict(labels) for name, labels in after.samples if name == use.name]
+    assert found
+    assert all(use.labels <= labels.keys() for labels in found)
+    bucket = dict(use.matchers).get("le", ".*")
+    assert any(re.fullmatch(bucket, labels.get("le", "")) for labels in found)
 
 
 def test_jobs_are_counted_exactly(after: Scrape, expected: Expected) -> None:

@@ -145,6 +145,7 @@ def test_another_thread_ends_spans_while_the_root_ends() -> None:
     assert len(delivered) + len(root._part._kept) == 201
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # from Python 3.12 on: it has threads
 def test_the_child_of_a_fork_traces_nothing_of_its_parents() -> None:
     use_tracer(_tracer([]))
     try:

@@ -59,6 +59,7 @@ def test_spans_arrive_with_all_they_say(running: Collector) -> None:
     assert running.headers["x-key"] == "a b"
 
 
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # from Python 3.12 on: it has threads
 def test_the_child_of_a_fork_has_a_tracer_of_its_own(running: Collector) -> None:
     start_tracing(_config(running.url), service="parent")
     child = os.fork()

@@ -1,4 +1,4 @@
-"""Spans in OpenTelemetry's form, sent over HTTP. Imported when the first span is exported: it takes 0.2 s and 15 MB."""
+"""Spans in OpenTelemetry's form, sent over HTTP. Imported when tracing begins: it takes 0.2 s and 15 MB."""
 
 import logging
 import os

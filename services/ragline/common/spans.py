@@ -155,8 +155,9 @@ class Tracer:
             trace_id, parent_id = secrets.token_hex(16), ""
             sampled = self.samples(trace_id)
         part = _Part(self, sampled=sampled)
-        part.root = Span(part, name, kind, trace_id=trace_id, parent_id=parent_id, started_ns=time.time_ns())
-        return part.root
+        root = Span(part, name, kind, trace_id=trace_id, parent_id=parent_id, started_ns=time.time_ns())
+        part.root_id = root.span_id
+        return root
 
     def samples(self, trace_id: str) -> bool:
         """Whether a new trace with this id is to be sampled."""
@@ -164,11 +165,13 @@ class Tracer:
 
 
 class _Part:
-    """What one process sees of a trace. Threads may end spans of it at the same time."""
+    """What one process sees of a trace. Threads may end spans of it at the same time.
 
-    __slots__ = ("_dropped", "_failed", "_kept", "root", "sampled", "tracer")
+    It knows its root by name alone: two objects that hold each other would be left to the garbage collector, for each
+    request.
+    """
 
-    root: Span
+    __slots__ = ("_dropped", "_failed", "_kept", "_over", "root_id", "sampled", "tracer")
 
     def __init__(self, tracer: Tracer, *, sampled: bool) -> None:
         self.tracer = tracer
@@ -176,9 +179,11 @@ class _Part:
         self._kept: deque[Span] = deque(maxlen=_KEPT_SPANS)
         self._failed = False
         self._dropped = False
+        self._over = False
+        self.root_id = ""
 
     def drop(self, span: Span) -> None:
-        if span is self.root:
+        if span.span_id == self.root_id:
             self._dropped = True
             self._kept.clear()
         span.ended_ns = span.started_ns
@@ -188,11 +193,12 @@ class _Part:
             return
         self._failed = self._failed or bool(span.error)
         # What ends after its root, such as a request that nobody waits for any more, is not kept for anything.
-        if self.sampled or (self.root.ended_ns and self._failed and span is not self.root):
+        if self.sampled or (self._over and self._failed):
             self.tracer.deliver(span)
             return
         self._kept.append(span)
-        if self.root.ended_ns:
+        self._over = self._over or span.span_id == self.root_id
+        if self._over:
             while self._kept:
                 kept = self._kept.popleft()
                 if self._failed:

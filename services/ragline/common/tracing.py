@@ -30,12 +30,13 @@ def start_tracing(config: BaseConfig, *, service: str, instance: str = "") -> No
     """
     if not config.otel_exporter_otlp_endpoint or active_tracer() is not None:
         return
+    # Now, not with the first span: what is there once a process has started, its garbage collector passes over.
+    from ragline.common.otlp import over_http, sender  # noqa: PLC0415 - 0.2 s and 15 MB that only tracing needs
+
     headers = config.otel_exporter_otlp_headers
     name = instance or f"{socket.gethostname()}-{os.getpid()}"
 
     def connect() -> Send:
-        from ragline.common.otlp import over_http, sender  # noqa: PLC0415 - slow to import, and only needed here
-
         exporter = over_http(
             config.otel_exporter_otlp_endpoint,
             headers.get_secret_value() if headers else "",

@@ -250,4 +250,4 @@ def _assert_nowhere(client: "redis.Redis", log: Path, tokens: list[str]) -> None
 
 
 def _body(reply: httpx2.Response) -> dict[str, Any]:
-    return {name: value for name, value in reply.json().items() if name != "request_id"}
+    return {name: value for name, value in reply.json().items() if name not in {"request_id", "trace_id"}}

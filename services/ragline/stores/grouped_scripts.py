@@ -52,7 +52,7 @@ class GroupedScripts:
         # redis-py types every answer as one that may have to be awaited.
         self._redis: Any = client
         self._max_group = max_group
-        self._sources: dict[str, str | bytes] = {}
+        self._sources: list[str | bytes] = []
         self._waiting: list[_Call] = []
         self._sender: asyncio.Task[None] | None = None
 
@@ -70,7 +70,7 @@ class GroupedScripts:
             Its name for `call`.
         """
         sha: str = self._redis.register_script(source).sha
-        self._sources[sha] = source
+        self._sources.append(source)
         return sha
 
     def call(self, sha: str, args: Sequence[_Argument], *, keys: Sequence[str] = ()) -> "asyncio.Future[Any]":
@@ -106,9 +106,10 @@ class GroupedScripts:
         answers = await self._pipeline(calls)
         unknown = [number for number, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
         if unknown:
-            # A server that has just started.
-            for sha in {calls[number].sha for number in unknown}:
-                await self._redis.script_load(self._sources[sha])
+            # A server that has just started. It is told all of them: calls of one group that read what others wrote
+            # would otherwise come before these.
+            for source in self._sources:
+                await self._redis.script_load(source)
             again = await self._pipeline([calls[number] for number in unknown])
             for number, answer in zip(unknown, again, strict=True):
                 answers[number] = answer

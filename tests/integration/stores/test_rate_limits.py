@@ -72,6 +72,14 @@ class TestRedisRateLimits(RateLimitsContract):
 
         self.tell(story)
 
+    def test_a_look_at_a_new_server_does_not_come_before_the_next_count(self) -> None:
+        async def story(limits: RateLimits, _clock: Clock) -> None:
+            self.redis.script_flush()
+            await limits.look("general", "x", 9)
+            assert (await limits.hit("general", "x", 9)).remaining == 8
+
+        self.tell(story)
+
     def test_counts_are_forgotten_after_their_window(self) -> None:
         async def story(limits: RateLimits, _clock: Clock) -> None:
             await limits.hit("general", "x", 9)

@@ -174,13 +174,13 @@ def test_a_caller_that_leaves_later_takes_nobody_with_it() -> None:
     _told(story)
 
 
-def test_a_server_that_forgot_a_script_is_told_it_and_asked_again_for_those_calls_alone() -> None:
+def test_a_server_that_forgot_a_script_is_told_all_and_asked_again_for_those_calls_alone() -> None:
     async def story(server: FakeRedis, scripts: GroupedScripts, sha: str) -> None:
         other = scripts.add("another")
         server.known.remove(other)
         calls = [scripts.call(sha, [1]), scripts.call(other, [2]), scripts.call(other, [3])]
         assert await asyncio.gather(*calls) == ["sha of a script:0:1", "sha of another:0:2", "sha of another:0:3"]
-        assert server.loaded == ["another"]
+        assert server.loaded == ["a script", "another"]
         assert server.groups == [["0:1", "0:2", "0:3"], ["0:2", "0:3"]]
 
     _told(story)

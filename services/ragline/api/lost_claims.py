@@ -45,8 +45,7 @@ def tell_lost_claim(claim: LostClaim) -> None:
     tracer = active_tracer()
     if tracer is None or not claim.span:
         return
-    span = tracer.root(claim.step, SpanKind.CONSUMER, traceparent=claim.traceparent)
-    span.span_id = claim.span[36:52]
+    span = tracer.root(claim.step, SpanKind.CONSUMER, traceparent=claim.traceparent, span_id=claim.span[36:52])
     span.attributes = {
         MESSAGING_SYSTEM: "celery",
         MESSAGING_DESTINATION: claim.queue,

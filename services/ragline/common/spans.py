@@ -140,13 +140,15 @@ class Tracer:
         self.content = content
         self.deliver = deliver
 
-    def root(self, name: str, kind: SpanKind, *, traceparent: str | None = None) -> Span:
+    def root(self, name: str, kind: SpanKind, *, traceparent: str | None = None, span_id: str = "") -> Span:
         """The local root of a part, begun.
 
         Parameters
         ----------
         traceparent
             Of the span that caused it, maybe in another process; anything that is none begins a new trace.
+        span_id
+            Of a span that was begun in a process which cannot end it any more; empty for a new one.
         """
         if traceparent and TRACEPARENT.fullmatch(traceparent):
             trace_id, parent_id = traceparent[3:35], traceparent[36:52]
@@ -156,6 +158,7 @@ class Tracer:
             sampled = self.samples(trace_id)
         part = _Part(self, sampled=sampled)
         root = Span(part, name, kind, trace_id=trace_id, parent_id=parent_id, started_ns=time.time_ns())
+        root.span_id = span_id or root.span_id
         part.root_id = root.span_id
         return root
 

@@ -199,7 +199,8 @@ def _unknown(thing: str) -> str:
 def _reply(reply: httpx2.Response) -> tuple[int, dict[str, str], dict[str, Any]]:
     """Everything that a caller is told, but for what names the request."""
     headers = {name: value for name, value in reply.headers.items() if name not in _IDS_OF_A_REQUEST}
-    return reply.status_code, headers, {key: value for key, value in reply.json().items() if key != "request_id"}
+    own = {"request_id", "trace_id"}
+    return reply.status_code, headers, {key: value for key, value in reply.json().items() if key not in own}
 
 
 def _ask(client: httpx2.Client, question: str = QUESTION, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON

@@ -72,7 +72,7 @@ flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:
 
 test: check ## Run everything that CI runs
 
-check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart lint-alerts ## Linters, types, all tests but those on a cluster: exactly what CI runs
+check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart lint-alerts ## Linters, types, all tests but test-alerts and those on a cluster: what CI runs first
 
 lint: $(DEV) ## Check the code's form
 	$(call timed,lint,$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && \

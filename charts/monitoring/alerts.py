@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from charts.monitoring.objectives import FAULTS, burn_alerts, burn_records
+from charts.monitoring.objectives import FAILED_CALLS, FAULTS, burn_alerts, burn_records
 from charts.monitoring.promql import Clock, grown, quantile, rate, shared, total
 from charts.monitoring.rules import Alert, Record
 
@@ -36,10 +36,10 @@ def every_alert(clock: Clock | None = None) -> Mapping[str, list[Alert]]:
 
 
 def _queues(clock: Clock) -> list[Alert]:
-    age, workers = shared("ragline_queue_oldest_age_seconds"), shared("ragline_queue_workers")
+    workers = shared("ragline_queue_workers")
     waiting, in_flight = shared("ragline_queue_waiting"), shared("ragline_queue_in_flight")
-    questions = age.replace("seconds)", 'seconds{queue="rag"})')
-    documents = age.replace("seconds)", 'seconds{queue!="rag"})')
+    questions = shared('ragline_queue_oldest_age_seconds{queue="rag"}')
+    documents = shared('ragline_queue_oldest_age_seconds{queue!="rag"}')
     return [
         Alert(
             name="RaglineQueueBehind",
@@ -202,7 +202,7 @@ def _dependencies(clock: Clock) -> list[Alert]:
 def _failing(dependencies: str, window: str, clock: Clock) -> str:
     """The share of calls that failed, where it is high and the calls are many enough to say so."""
     calls = total(rate(f'{_CALLS}{{dependency=~"{dependencies}"}}', window), "dependency")
-    failed = total(rate(f'{_CALLS}{{dependency=~"{dependencies}", outcome!="ok"}}', window), "dependency")
+    failed = total(rate(f'{_CALLS}{{dependency=~"{dependencies}", {FAILED_CALLS}}}', window), "dependency")
     return f"{failed} / {calls} > 0.2 and {failed} * {clock.seconds(300):g} >= 3"
 
 

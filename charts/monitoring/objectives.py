@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from charts.monitoring.promql import Clock, at_most, rate, shared, total
 from charts.monitoring.rules import INTERVAL_SECONDS, Alert, Record
 
-__all__ = ["FAULTS", "OBJECTIVES", "Objective", "burn_alerts", "burn_records"]
+__all__ = ["FAILED_CALLS", "FAULTS", "OBJECTIVES", "Objective", "burn_alerts", "burn_records"]
 
 FAULTS = ("attempts_exhausted", "dependency_protocol", "dependency_rejected", "internal_error", "quarantined")
 """Codes of failed jobs that are the service's fault, not the document's or the caller's."""
 
 EVENTS = "ragline:slo_events:rate5m"
 MISSED = "ragline:slo_missed:rate5m"
+
+FAILED_CALLS = 'outcome=~"transient|rejected|protocol"'
+"""Of `ragline_dependency_calls_total`: not those that a caller gave up, or spoilt with bytes that are no PDF."""
 
 FEWEST_EVENTS = 10
 """In the long window; of fewer, one alone would be a large share."""

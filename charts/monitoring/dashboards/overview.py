@@ -1,6 +1,6 @@
 """Whether the service is well."""
 
-from charts.monitoring.objectives import OBJECTIVES
+from charts.monitoring.objectives import FAILED_CALLS, OBJECTIVES
 from charts.monitoring.panels import WINDOW, Dashboard, Panel, Row
 from charts.monitoring.promql import rate, total
 from charts.monitoring.queries import gauge, kept, rates
@@ -83,7 +83,9 @@ OVERVIEW = Dashboard(
                     queries=[
                         (
                             total(
-                                rate('ragline_dependency_calls_total{outcome!="ok"}', WINDOW), "dependency", "outcome"
+                                rate(f"ragline_dependency_calls_total{{{FAILED_CALLS}}}", WINDOW),
+                                "dependency",
+                                "outcome",
                             ),
                             "{{dependency}} {{outcome}}",
                         )

@@ -154,10 +154,10 @@ class ApiContext:
 
     async def _sweep(self) -> None:
         found = await self.ledger.sweep()
-        await self.ledger.queue_cleaning()
         for claim in found.lost:
             tell_lost_claim(claim)
         if found.vanished:
             logger.warning("messages had vanished", next="their steps are queued again", messages=found.vanished)
         if found.due:
             logger.info("retries queued", jobs=found.due)
+        await self.ledger.queue_cleaning()

@@ -9,7 +9,7 @@ from ragline.common.measurements import MEASUREMENTS
 from ragline.common.metrics import HTTP_DURATION, HTTP_REQUESTS
 from ragline.common.span_names import UNMATCHED
 
-__all__ = ["QUIET_PATHS", "is_stream", "measure_request", "note_stream"]
+__all__ = ["QUIET_PATHS", "is_stream", "measure_request", "note_stream", "route_template"]
 
 QUIET_PATHS = frozenset({"/healthz", "/metrics", "/readyz"})
 """What probes and Prometheus ask for every few seconds: neither logged nor measured."""
@@ -41,12 +41,13 @@ def measure_request(scope: Scope, status: int, seconds: float) -> None:
     if scope["path"] in QUIET_PATHS:
         return
     method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = _template(scope)
+    route = route_template(scope)
     MEASUREMENTS.count(HTTP_REQUESTS, method, route, str(status or _LEFT))
     MEASUREMENTS.observe(HTTP_DURATION, seconds, method, route)
 
 
-def _template(scope: Scope) -> str:
+def route_template(scope: Scope) -> str:
+    """The address of a request without the names in it: of its route, or the one that it would have come to."""
     route: Any = scope.get("route") or _matching(scope)
     return str(getattr(route, "path", UNMATCHED))
 

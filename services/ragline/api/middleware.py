@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from typing_extensions import override
 
-from ragline.api.measuring import QUIET_PATHS, is_stream, measure_request
+from ragline.api.measuring import QUIET_PATHS, is_stream, measure_request, route_template
 from ragline.api.problems import problem_response
 from ragline.common.errors import Forbidden, InternalError, RequestTimeout, TooLarge
 from ragline.common.span_names import (
@@ -23,7 +23,6 @@ from ragline.common.span_names import (
     HTTP_STATUS,
     REQUEST_ID,
     TENANT,
-    UNMATCHED,
     SpanKind,
 )
 from ragline.common.spans import Span, active_tracer, entered, note_failure
@@ -308,7 +307,7 @@ def _begin(scope: Scope) -> tuple[TraceContext, Span | None]:
 
 def _describe(span: Span, scope: Scope, status: int, trace: TraceContext) -> None:
     """By the route's template: an address may hold names that people chose."""
-    route = getattr(scope.get("route"), "path", UNMATCHED)
+    route = route_template(scope)
     span.name = f"{scope['method']} {route}"
     span.attributes.update(
         {HTTP_METHOD: scope["method"], HTTP_ROUTE: route, HTTP_STATUS: status, REQUEST_ID: trace.request_id}

@@ -1,8 +1,10 @@
 """What this process has measured and not yet added to what all others have."""
 
 import os
+import secrets
 from bisect import bisect_left
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
@@ -10,10 +12,18 @@ from ragline.common.metric_types import Metric
 from ragline.common.metrics import DEPENDENCY_CALLS, DEPENDENCY_DURATION
 from ragline.common.span_names import Dependency
 
-__all__ = ["MEASUREMENTS", "Measurements", "measure_call"]
+__all__ = ["MEASUREMENTS", "Batch", "Measurements", "measure_call"]
 
 _MAX_FIELDS = 20_000
 """Series that are kept while Redis is away; ten times as many as a busy process has. What is new beyond is dropped."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """What is added at one go. Its id tells it from all others, so that it is added once, however often it is sent."""
+
+    id: str
+    amounts: Mapping[str, int]
 
 
 class Measurements:
@@ -22,6 +32,17 @@ class Measurements:
     def __init__(self) -> None:
         self._lock = Lock()
         self._amounts: dict[str, int] = {}
+        self._unconfirmed: Batch | None = None
+
+    def batch(self) -> Batch | None:
+        """What is to be added next: the batch of before until it is confirmed, then what has come since. One writer."""
+        if self._unconfirmed is None and (amounts := self.take()):
+            self._unconfirmed = Batch(id=secrets.token_hex(8), amounts=amounts)
+        return self._unconfirmed
+
+    def confirm(self) -> None:
+        """The batch was added."""
+        self._unconfirmed = None
 
     def count(self, metric: Metric, *values: str, amount: float = 1) -> None:
         """Let a counter go up.
@@ -41,12 +62,7 @@ class Measurements:
         """Begin anew: a process that was forked has measured nothing yet, whatever its parent was about to do."""
         self._lock = Lock()
         self._amounts = {}
-
-    def give_back(self, amounts: Mapping[str, int]) -> None:
-        """Keep for later what was taken and could not be added."""
-        with self._lock:
-            for field, amount in amounts.items():
-                self._add(field, amount)
+        self._unconfirmed = None
 
     def observe(self, metric: Metric, amount: float, *values: str) -> None:
         """Add one observation to a histogram.

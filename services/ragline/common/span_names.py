@@ -42,7 +42,6 @@ __all__ = [
     "PREVIOUS_ATTEMPT",
     "QUEUE_WAIT",
     "REQUEST_ID",
-    "SERVER_ADDRESS",
     "TENANT",
     "TEXTS",
     "UNMATCHED",
@@ -92,7 +91,6 @@ UNMATCHED = "unmatched"
 """The route of a request that no handler was found for."""
 
 ERROR_TYPE = "error.type"
-SERVER_ADDRESS = "server.address"
 
 HTTP_METHOD = "http.request.method"
 HTTP_ROUTE = "http.route"

@@ -202,10 +202,10 @@ class _Part:
         self._kept.append(span)
         self._over = self._over or span.span_id == self.root_id
         if self._over:
-            while self._kept:
-                kept = self._kept.popleft()
-                if self._failed:
-                    self.tracer.deliver(kept)
+            # Taken out at one go: another thread may end one of them in this moment.
+            kept, self._kept = self._kept, deque(maxlen=_KEPT_SPANS)
+            for each in kept if self._failed else ():
+                self.tracer.deliver(each)
 
 
 _tracer: Tracer | None = None

@@ -7,8 +7,14 @@ from typing import Any
 
 import redis.asyncio
 from redis.exceptions import NoScriptError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from ragline.common.constants import BROKER_TIMEOUT_SECONDS
 
 __all__ = ["GroupedScripts"]
+
+_PATIENCE_SECONDS = BROKER_TIMEOUT_SECONDS - 0.2
+"""Longest wait of a call, those before it and a server that has forgotten all scripts included."""
 
 _MAX_GROUP = 64
 """Most calls of one group: Redis works through a group at one go, 10 ms for accepting so many questions."""
@@ -22,6 +28,7 @@ class _Call:
     keys: Sequence[str]
     args: Sequence[_Argument]
     answer: "asyncio.Future[Any]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    since: float = field(default_factory=lambda: asyncio.get_running_loop().time())
 
     def settle(self, answer: Any) -> None:  # noqa: ANN401 - whatever the script answers, or an error
         # A caller that was cancelled waits no longer.
@@ -88,8 +95,17 @@ class GroupedScripts:
             while self._waiting:
                 calls, self._waiting = self._waiting[: self._max_group], self._waiting[self._max_group :]
                 calls = [call for call in calls if not call.answer.done()]
-                for call, answer in zip(calls, await self._answers(calls), strict=True):
+                if not calls:
+                    continue
+                # The oldest one may have waited behind a group that was slow already.
+                async with asyncio.timeout_at(calls[0].since + _PATIENCE_SECONDS):
+                    answers = await self._answers(calls)
+                for call, answer in zip(calls, answers, strict=True):
                     call.settle(answer)
+        except TimeoutError as error:
+            late = RedisTimeoutError("no answer in time")
+            late.__cause__ = error
+            self._give_up(calls, late)
         except Exception as error:  # noqa: BLE001 - raised again where each of them is awaited
             self._give_up(calls, error)
         except asyncio.CancelledError as error:

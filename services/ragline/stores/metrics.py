@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import redis
@@ -11,7 +10,7 @@ import structlog
 
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, MEASUREMENT_INTERVAL
 from ragline.common.errors import RagError, TransientError
-from ragline.common.measurements import MEASUREMENTS, Measurements
+from ragline.common.measurements import MEASUREMENTS, Batch, Measurements
 from ragline.common.metrics import (
     QUEUE_HELD,
     QUEUE_IN_FLIGHT,
@@ -24,10 +23,9 @@ from ragline.common.metrics import (
     REDIS_MEMORY_LIMIT,
 )
 from ragline.common.queues import Queue
-from ragline.stores.ledger.keys import metrics_key
 from ragline.stores.ledger.scripts import redis_errors, script_source
 
-__all__ = ["MeasurementWriter", "MetricsStore", "write_measurements"]
+__all__ = ["MeasurementWriter", "MetricsStore"]
 
 logger = structlog.get_logger(__name__)
 
@@ -46,18 +44,15 @@ class MetricsStore:
         self._redis: Any = client
         self._measurements = measurements
         self._measures = self._redis.register_script(script_source("measures"))
+        self._add = self._redis.register_script(script_source("add_measurements"))
 
     async def add_measurements(self) -> None:
         """Add what this process measured since the last time, in one round trip."""
-        amounts = self._measurements.take()
-        if not amounts:
-            return
-        try:
+        batch = self._measurements.batch()
+        if batch is not None:
             with redis_errors("add measurements"):
-                await _additions(self._redis, amounts).execute()
-        except RagError:
-            self._measurements.give_back(amounts)
-            raise
+                await self._add(keys=[], args=_arguments(batch))
+            self._measurements.confirm()
 
     async def read(self) -> dict[str, int]:
         """All values at one moment, as whole numbers by field; one round trip of at most two seconds."""
@@ -80,7 +75,7 @@ class MeasurementWriter:
     """
 
     def __init__(self, client: "redis.Redis", *, measurements: Measurements = MEASUREMENTS) -> None:
-        self._redis: Any = client
+        self._add: Any = client.register_script(script_source("add_measurements"))
         self._measurements = measurements
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._write_for_ever, name="measurements", daemon=True)
@@ -91,43 +86,34 @@ class MeasurementWriter:
         self._closed.set()
         self._thread.join(timeout=5)
 
+    def write(self) -> None:
+        """Add what this process measured since the last time; it is kept when that fails.
+
+        Raises
+        ------
+        TransientError
+            Redis is away.
+        """
+        batch = self._measurements.batch()
+        if batch is not None:
+            with redis_errors("add measurements"):
+                self._add(keys=[], args=_arguments(batch))
+            self._measurements.confirm()
+
     def _write_for_ever(self) -> None:
         ending = False
         while not ending:
             ending = self._closed.wait(MEASUREMENT_INTERVAL.total_seconds())
             try:
-                write_measurements(self._redis, self._measurements)
+                self.write()
             except RagError as error:
                 logger.debug("measurements not added", next="lost" if ending else "another try soon", **error.to_log())
             except Exception:
                 logger.exception("measurements not added by a defect", next="another try soon")
 
 
-def write_measurements(client: Any, measurements: Measurements) -> None:  # noqa: ANN401 - see `MetricsStore`
-    """Add what this process measured since the last time; it is kept when that fails.
-
-    Raises
-    ------
-    TransientError
-        Redis is away.
-    """
-    amounts = measurements.take()
-    if not amounts:
-        return
-    try:
-        with redis_errors("add measurements"):
-            _additions(client, amounts).execute()
-    except RagError:
-        measurements.give_back(amounts)
-        raise
-
-
-def _additions(client: Any, amounts: Mapping[str, int]) -> Any:  # noqa: ANN401 - a pipeline of either client
-    # All or nothing: what was added in part would be added again.
-    pipe = client.pipeline(transaction=True)
-    for field, amount in amounts.items():
-        pipe.hincrby(metrics_key(), field, amount)
-    return pipe
+def _arguments(batch: Batch) -> list[str | int]:
+    return [batch.id, *(part for amount in batch.amounts.items() for part in amount)]
 
 
 def _redis_gauges(info: str) -> dict[str, int]:

@@ -100,7 +100,7 @@ def _transport_options(queue: Queue) -> dict[str, Any]:
 def _connect_signals(app: RaglineCelery, config: WorkerConfig, queue: Queue, worker: str) -> None:
     # Made before the pool forks, so that the children see it being set.
     fork = multiprocessing.get_context("fork")
-    stopping, ready_at = fork.Event(), fork.Value("d", 0.0)
+    stopping, ready_at = fork.Event(), fork.Value("d", 0.0, lock=False)
 
     def open_context(**_: object) -> None:
         # After the fork: what exports spans is a thread.

@@ -28,7 +28,7 @@ from ragline.common.metrics import (
 )
 from ragline.common.queues import Queue
 from ragline.stores.ledger.keys import held_key, job_key, metrics_key, unacked_key
-from ragline.stores.metrics import MeasurementWriter, MetricsStore, write_measurements
+from ragline.stores.metrics import MeasurementWriter, MetricsStore
 from tests.support.ledger import Client, Ledger, queued_key
 from tests.support.servers import free_port, valkey_server
 from tests.support.waiting import wait_until
@@ -147,7 +147,7 @@ def test_what_processes_measured_is_added_up(redis_client: Client, valkey_url: s
         measurements = Measurements()
         measurements.count(PAGES, amount=3)
         measurements.observe(HTTP_DURATION, seconds, "GET", "/v1/jobs/{job_id}")
-        write_measurements(redis_client, measurements)
+        MeasurementWriter(redis_client, measurements=measurements).close()
     values, _ = _read(valkey_url)
     assert values["pages"] == 6
     assert values["http_request_duration|GET|/v1/jobs/{job_id}|sum"] == 50_000
@@ -170,7 +170,7 @@ def test_writer_keeps_what_it_measured_while_redis_is_away(tmp_path: Path, monke
         wait_until(lambda: _counted(client) == {"pages": "1"}, timeout_seconds=10)
         server.stop()
         measurements.count(PAGES)
-        wait_until(lambda: _kept(measurements) == 1, timeout_seconds=10)
+        wait_until(lambda: measurements.batch() is not None, timeout_seconds=10)
         server.restart()
         wait_until(lambda: _counted(client) == {"pages": "2"}, timeout_seconds=20)
         writer.close()
@@ -196,9 +196,27 @@ def test_api_keeps_what_it_could_not_add() -> None:
         with pytest.raises(TransientError):
             await MetricsStore(client, measurements=measurements).add_measurements()
         await client.aclose()
-        return measurements.take()
+        kept = measurements.batch()
+        assert kept is not None
+        return kept.amounts
 
     assert asyncio.run(add()) == {"pages": 1}
+
+
+def test_a_batch_that_arrived_without_an_answer_counts_once(redis_client: Client, valkey_url: str) -> None:
+    async def add_twice() -> None:
+        measurements = Measurements()
+        measurements.count(PAGES)
+        async with redis.asyncio.Redis.from_url(valkey_url) as client:
+            store = MetricsStore(client, measurements=measurements)
+            sent = measurements.batch()
+            await store.add_measurements()
+            # As if no answer had come: nobody has confirmed it.
+            measurements._unconfirmed = sent
+            await store.add_measurements()
+
+    asyncio.run(add_twice())
+    assert redis_client.hgetall(metrics_key()) == {"pages": "1"}
 
 
 class _Soon:
@@ -206,13 +224,6 @@ class _Soon:
 
     def total_seconds(self) -> float:
         return 0.05
-
-
-def _kept(measurements: Measurements) -> int:
-    """What waits to be added."""
-    taken = measurements.take()
-    measurements.give_back(taken)
-    return taken.get("pages", 0)
 
 
 def _counted(client: Client) -> dict[str, str]:

@@ -36,13 +36,19 @@ def test_observation_falls_into_the_bucket_whose_bound_is_next(seconds: float, b
     assert measurements.take() == {f"{series}|{bucket}": 1, f"{series}|sum": round(seconds * 1_000_000)}
 
 
-def test_what_could_not_be_added_is_kept_with_what_came_since() -> None:
+def test_a_batch_stays_as_it_is_until_it_is_confirmed() -> None:
     measurements = Measurements()
+    assert measurements.batch() is None
     measurements.count(PAGES, amount=3)
-    taken = measurements.take()
+    first = measurements.batch()
     measurements.count(PAGES)
-    measurements.give_back(taken)
-    assert measurements.take() == {"pages": 4}
+    assert first is not None
+    assert (first.amounts, measurements.batch()) == ({"pages": 3}, first)
+    measurements.confirm()
+    second = measurements.batch()
+    assert second is not None
+    assert second.amounts == {"pages": 1}
+    assert second.id != first.id
 
 
 def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,8 +85,8 @@ test-unit: $(DEV) ## Run the unit tests: no network, no servers
 	$(call timed,unit tests,COVERAGE_FILE=.coverage.unit $(BIN)/python -m pytest --quiet -n 2 \
 		--cov --cov-report= --cov-fail-under=0)
 
-test-integration: $(DEV) ## Run the tests against the real Valkey and Chroma, which they start themselves
-	$(call timed,integration tests,COVERAGE_FILE=.coverage.integration $(BIN)/python -m pytest --quiet \
+test-integration: helm ## Run the tests against the real Valkey and Chroma, which they start themselves
+	$(call timed,integration tests,HELM=$(HELM) COVERAGE_FILE=.coverage.integration $(BIN)/python -m pytest --quiet \
 		-m integration -n 2 --dist loadfile --cov --cov-report= --cov-fail-under=0 tests/integration)
 
 coverage: test-unit test-integration ## Run all tests and hold their coverage against the floor

@@ -27,7 +27,7 @@ _INCIDENTS = {
         r"waits on queue vectorstore for step index",
         r"none: nobody takes what waits",
         r"vectorstore: 1 queued \+ 0 in flight = 1, and no worker is alive",
-        r"(?s)queue wait.* \d\d\.\d s .*index",
+        r"queue wait worker-vectorstore .*█+.* \d+(\.\d+)? s +queue=vectorstore",
     ),
     "3. Work is begun again and again": (
         r"worker lost in a step.*attempt=1",

@@ -179,7 +179,7 @@ def test_a_head_that_does_not_come_is_not_waited_for(api: ApiAlone) -> None:
     assert all(b"problem+json" in answer for _, answer in ends[1:5])
 
 
-# More than what one read of the server may bring beside the end of another request, which is not counted, and the bound.
+# More than one read of the server, which is not counted beside the end of another request, and the bound together.
 @pytest.mark.parametrize("then", [b"X: y\r\n" * 60_000, b"no request\r\n\r\n"], ids=["endless-head", "no-request"])
 def test_an_answer_on_its_way_is_not_disturbed(api: ApiAlone, then: bytes) -> None:
     """The bytes of a refusal would pass for a part of it."""

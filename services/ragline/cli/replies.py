@@ -1,12 +1,13 @@
 """What the commands read from the API's replies. Keys they do not know are left alone: the API may be newer."""
 
+from datetime import datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ragline.cli.failures import ApiFailure
 
-__all__ = ["Answer", "Citation", "Consistency", "Failure", "Job", "Progress", "Submission", "understood"]
+__all__ = ["Answer", "Citation", "Consistency", "Failure", "Job", "JobCourse", "Progress", "Submission", "understood"]
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
@@ -62,6 +63,30 @@ class Job(_Reply):
     def ended(self) -> bool:
         """Whether it will never change again."""
         return self.status in {"succeeded", "failed", "cancelled"}
+
+
+class JobCourse(Job):
+    """One job with all that says where it is and how it came there."""
+
+    kind: str
+    step: str = ""
+    queue: str = ""
+    queue_position: int | None = None
+    progress: Progress = Progress()
+    attempts: int = 0
+    interruptions: int = 0
+    worker: str = ""
+    document_id: str | None = None
+    collection: str | None = None
+    next: str = ""
+    trace_id: str = ""
+    created_at: datetime
+    finished_at: datetime | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether it stands on a queue."""
+        return self.queue_position is not None
 
 
 class Submission(_Reply):

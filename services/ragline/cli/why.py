@@ -7,50 +7,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 import httpx2
-from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.text import Text
 
 from ragline.cli.client import RaglineClient
 from ragline.cli.failures import ApiFailure
 from ragline.cli.queue_readings import QueueReading, read_queues
-from ragline.cli.replies import Failure, Progress, understood
+from ragline.cli.replies import JobCourse, understood
 from ragline.cli.traces.finding import job_of
 
 __all__ = ["Account", "account_for", "account_json", "print_account"]
 
 _PAGE = re.compile(r"^\* \*\*(When|What to do|Operators):\*\* (.+)$", re.MULTILINE)
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-
-
-class _Job(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    id: str
-    kind: str
-    status: str
-    step: str
-    queue: str
-    queue_position: int | None = None
-    progress: Progress = Progress()
-    attempts: int = 0
-    interruptions: int = 0
-    worker: str = ""
-    document_id: str | None = None
-    collection: str | None = None
-    error: Failure | None = None
-    next: str = ""
-    trace_id: str = ""
-    created_at: datetime
-    finished_at: datetime | None = None
-
-    @property
-    def ended(self) -> bool:
-        return self.finished_at is not None
-
-    @property
-    def waits(self) -> bool:
-        return self.queue_position is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +49,7 @@ def account_for(name: str, client: RaglineClient, *, now: datetime) -> Account:
     ApiFailure, ApiUnreachable
         There is no such thing, or nobody to ask.
     """
-    job = understood(_Job, job_of(name, client))
+    job = understood(JobCourse, job_of(name, client))
     queue, missing = _queue(client, job)
     events = client.events_so_far(job.id)
     sentences = [
@@ -112,7 +81,7 @@ def print_account(account: Account, console: Console) -> None:
         console.print(Text.assemble(("  $ ", "dim"), (command, "bold cyan")), soft_wrap=True)
 
 
-def _where(job: _Job, now: datetime) -> str:
+def _where(job: JobCourse, now: datetime) -> str:
     what = f"Job {job.id} ({job.kind}"
     what += f" of document {job.document_id}" if job.document_id else ""
     what += f" in collection {job.collection})" if job.collection else ")"
@@ -131,7 +100,7 @@ def _where(job: _Job, now: datetime) -> str:
     return f"{what}, {since}, is at step {job.step} on queue {job.queue}{done}{tries}{pauses}."
 
 
-def _silence(job: _Job, events: Sequence[httpx2.ServerSentEvent], now: datetime) -> list[str]:
+def _silence(job: JobCourse, events: Sequence[httpx2.ServerSentEvent], now: datetime) -> list[str]:
     """Since when nothing was heard of it: its last event's id begins with the ledger's clock."""
     milliseconds = (events[-1].id or "").partition("-")[0] if events else ""
     if job.ended or not milliseconds.isdecimal():
@@ -139,7 +108,7 @@ def _silence(job: _Job, events: Sequence[httpx2.ServerSentEvent], now: datetime)
     return [f"The last that was heard of it was {_ago(datetime.fromtimestamp(int(milliseconds) / 1000, tz=UTC), now)}."]
 
 
-def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
+def _wait(job: JobCourse, queue: QueueReading | None) -> list[str]:
     if job.ended or queue is None:
         return []
     alive = len(queue.workers)
@@ -149,7 +118,7 @@ def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
     return [f"{job.queue_position} jobs stand before it; on {counts}" if job.waits else f"On {counts}"]
 
 
-def _error(job: _Job, client: RaglineClient) -> list[str]:
+def _error(job: JobCourse, client: RaglineClient) -> list[str]:
     if job.error is None:
         return []
     title = job.error.title or "It failed"
@@ -160,7 +129,7 @@ def _error(job: _Job, client: RaglineClient) -> list[str]:
     return [f"{what}: {title}{detail} (code {job.error.code}).", *meaning]
 
 
-def _commands(job: _Job, queue: QueueReading | None) -> tuple[str, ...]:
+def _commands(job: JobCourse, queue: QueueReading | None) -> tuple[str, ...]:
     trace = f"ragline trace {job.id}"
     if job.ended:
         return (trace,) if job.status != "succeeded" else ()
@@ -169,7 +138,7 @@ def _commands(job: _Job, queue: QueueReading | None) -> tuple[str, ...]:
     return (trace, "ragline top")
 
 
-def _queue(client: RaglineClient, job: _Job) -> tuple[QueueReading | None, list[str]]:
+def _queue(client: RaglineClient, job: JobCourse) -> tuple[QueueReading | None, list[str]]:
     if job.ended:
         return None, []
     try:

@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import Any
 
 import httpx2
-from pydantic import BaseModel, ConfigDict
 
-from ragline.cli.replies import Failure, Progress, understood
+from ragline.cli.replies import JobCourse, Progress, understood
 from ragline.cli.traces.spans import Moment, Span, Value
 from ragline.common.queues import ROUTES, Step
 from ragline.common.span_names import ATTEMPT, DOCUMENT_ID, JOB_ID, MESSAGING_DESTINATION, QUEUE_WAIT
@@ -22,22 +21,6 @@ LEDGER = "ledger"
 """Where these spans come from; also the service that they name."""
 
 _MS = 1000
-
-
-class _Job(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-    id: str
-    kind: str
-    status: str
-    queue: str = ""
-    queue_position: int | None = None
-    document_id: str | None = None
-    collection: str | None = None
-    trace_id: str = ""
-    created_at: datetime
-    finished_at: datetime | None = None
-    error: Failure | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,7 +53,7 @@ def spans_of_job(reply: object, events: Iterable[httpx2.ServerSentEvent], *, now
     ApiFailure
         The record is not understood.
     """
-    job = understood(_Job, reply)
+    job = understood(JobCourse, reply)
     created_us = _microseconds(job.created_at)
     end_us = _microseconds(job.finished_at) if job.finished_at else max(now_us, created_us)
     attempts = _attempts(events)
@@ -128,7 +111,7 @@ def _note(attempt: _Attempt, kind: str, data: dict[str, Any], at_us: int) -> Non
             pass
 
 
-def _below(job: _Job, attempts: Sequence[_Attempt], end_us: int) -> list[Span]:
+def _below(job: JobCourse, attempts: Sequence[_Attempt], end_us: int) -> list[Span]:
     spans = []
     for number, attempt in enumerate(attempts, start=1):
         following = attempts[number] if number < len(attempts) else None
@@ -152,13 +135,13 @@ def _below(job: _Job, attempts: Sequence[_Attempt], end_us: int) -> list[Span]:
     return spans
 
 
-def _end(job: _Job, attempt: _Attempt, following: _Attempt | None, end_us: int) -> int:
+def _end(job: JobCourse, attempt: _Attempt, following: _Attempt | None, end_us: int) -> int:
     if following is None:
         return attempt.last_us if job.queue_position is not None else end_us
     return max(attempt.last_us, following.queued_us or attempt.last_us)
 
 
-def _present_wait(job: _Job, attempts: Sequence[_Attempt], created_us: int, end_us: int) -> list[Span]:
+def _present_wait(job: JobCourse, attempts: Sequence[_Attempt], created_us: int, end_us: int) -> list[Span]:
     if job.queue_position is None or job.finished_at:
         return []
     since_us = attempts[-1].last_us if attempts else created_us
@@ -166,7 +149,7 @@ def _present_wait(job: _Job, attempts: Sequence[_Attempt], created_us: int, end_
     return [_span(job, QUEUE_WAIT, since_us, end_us, place)]
 
 
-def _span(job: _Job, name: str, start_us: int, end_us: int, attributes: dict[str, Value]) -> Span:
+def _span(job: JobCourse, name: str, start_us: int, end_us: int, attributes: dict[str, Value]) -> Span:
     return Span(
         trace_id=job.trace_id,
         span_id="",
@@ -188,7 +171,7 @@ def _queue_of(step: str) -> str:
     return str(ROUTES[Step(step)].queue) if step in set(Step) else ""
 
 
-def _reason(job: _Job) -> str:
+def _reason(job: JobCourse) -> str:
     return ": ".join(filter(None, (job.error.code, job.error.detail))) if job.error else ""
 
 

@@ -22,6 +22,12 @@ _PAGE = re.compile(r"^\* \*\*(When|What to do|Operators):\*\* (.+)$", re.MULTILI
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
+class _Job(JobCourse):
+    # Without these there is nothing to account for.
+    step: str
+    queue: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """What an operator should know.
@@ -49,7 +55,7 @@ def account_for(name: str, client: RaglineClient, *, now: datetime) -> Account:
     ApiFailure, ApiUnreachable
         There is no such thing, or nobody to ask.
     """
-    job = understood(JobCourse, job_of(name, client))
+    job = understood(_Job, job_of(name, client))
     queue, missing = _queue(client, job)
     events = client.events_so_far(job.id)
     sentences = [
@@ -81,7 +87,7 @@ def print_account(account: Account, console: Console) -> None:
         console.print(Text.assemble(("  $ ", "dim"), (command, "bold cyan")), soft_wrap=True)
 
 
-def _where(job: JobCourse, now: datetime) -> str:
+def _where(job: _Job, now: datetime) -> str:
     what = f"Job {job.id} ({job.kind}"
     what += f" of document {job.document_id}" if job.document_id else ""
     what += f" in collection {job.collection})" if job.collection else ")"
@@ -100,7 +106,7 @@ def _where(job: JobCourse, now: datetime) -> str:
     return f"{what}, {since}, is at step {job.step} on queue {job.queue}{done}{tries}{pauses}."
 
 
-def _silence(job: JobCourse, events: Sequence[httpx2.ServerSentEvent], now: datetime) -> list[str]:
+def _silence(job: _Job, events: Sequence[httpx2.ServerSentEvent], now: datetime) -> list[str]:
     """Since when nothing was heard of it: its last event's id begins with the ledger's clock."""
     milliseconds = (events[-1].id or "").partition("-")[0] if events else ""
     if job.ended or not milliseconds.isdecimal():
@@ -108,7 +114,7 @@ def _silence(job: JobCourse, events: Sequence[httpx2.ServerSentEvent], now: date
     return [f"The last that was heard of it was {_ago(datetime.fromtimestamp(int(milliseconds) / 1000, tz=UTC), now)}."]
 
 
-def _wait(job: JobCourse, queue: QueueReading | None) -> list[str]:
+def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
     if job.ended or queue is None:
         return []
     alive = len(queue.workers)
@@ -118,7 +124,7 @@ def _wait(job: JobCourse, queue: QueueReading | None) -> list[str]:
     return [f"{job.queue_position} jobs stand before it; on {counts}" if job.waits else f"On {counts}"]
 
 
-def _error(job: JobCourse, client: RaglineClient) -> list[str]:
+def _error(job: _Job, client: RaglineClient) -> list[str]:
     if job.error is None:
         return []
     title = job.error.title or "It failed"
@@ -129,7 +135,7 @@ def _error(job: JobCourse, client: RaglineClient) -> list[str]:
     return [f"{what}: {title}{detail} (code {job.error.code}).", *meaning]
 
 
-def _commands(job: JobCourse, queue: QueueReading | None) -> tuple[str, ...]:
+def _commands(job: _Job, queue: QueueReading | None) -> tuple[str, ...]:
     trace = f"ragline trace {job.id}"
     if job.ended:
         return (trace,) if job.status != "succeeded" else ()
@@ -138,7 +144,7 @@ def _commands(job: JobCourse, queue: QueueReading | None) -> tuple[str, ...]:
     return (trace, "ragline top")
 
 
-def _queue(client: RaglineClient, job: JobCourse) -> tuple[QueueReading | None, list[str]]:
+def _queue(client: RaglineClient, job: _Job) -> tuple[QueueReading | None, list[str]]:
     if job.ended:
         return None, []
     try:

@@ -2,21 +2,29 @@
 
 import re
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 
 from ragline.cli.client import RaglineClient
 from ragline.cli.failures import ApiFailure
+from ragline.cli.replies import JobCourse, understood
 from ragline.cli.traces.jaeger import NotJaeger, read_trace
 from ragline.cli.traces.ledger import LEDGER, spans_of_job
-from ragline.cli.traces.spans import Span
+from ragline.cli.traces.spans import Span, missing_parents
 
 __all__ = ["FoundTrace", "find_trace", "job_of"]
 
 _TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 _PATIENCE_SECONDS = 10.0
+
+_ON_THE_WAY = timedelta(seconds=5)
+"""So long after the end of a job its last spans may still arrive: a process sends them every second, in batches."""
+
+_ASK_AGAIN_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +36,7 @@ class FoundTrace:
     source
         An address, or ``ledger``.
     notes
-        Why it does not come from where it was looked for first.
+        Why it does not come from where it was looked for first, or what is missing.
     """
 
     trace_id: str
@@ -37,8 +45,10 @@ class FoundTrace:
     notes: tuple[str, ...] = ()
 
 
-def find_trace(name: str, client: RaglineClient, *, jaeger_url: str | None) -> FoundTrace:
-    """The trace that a job, a document or a trace id names.
+def find_trace(
+    name: str, client: RaglineClient, *, jaeger_url: str | None, pause: Callable[[float], None] = time.sleep
+) -> FoundTrace:
+    """The trace that a job, a document or a trace id names. It waits for spans of a job that has only just ended.
 
     Raises
     ------
@@ -48,9 +58,10 @@ def find_trace(name: str, client: RaglineClient, *, jaeger_url: str | None) -> F
     given = _TRACE_ID.fullmatch(name.strip().lower())
     job = None if given else job_of(name, client)
     trace_id = given[1] if given else str((job or {}).get("trace_id", ""))
-    spans, note = _collected(jaeger_url, trace_id)
+    spans, note = _collected(jaeger_url, trace_id, job, pause)
     if spans:
-        return FoundTrace(trace_id=trace_id, source=str(jaeger_url), spans=tuple(spans))
+        notes = (note,) if note else ()
+        return FoundTrace(trace_id=trace_id, source=str(jaeger_url), spans=tuple(spans), notes=notes)
     if job is None:
         raise ApiFailure(f"{note} The ledger has timings by job: give the job's or the document's id.")
     events = client.events_so_far(job["id"])
@@ -75,20 +86,44 @@ def job_of(name: str, client: RaglineClient) -> dict[str, Any]:
     return job
 
 
-def _collected(jaeger_url: str | None, trace_id: str) -> tuple[list[Span], str]:
+def _collected(
+    jaeger_url: str | None, trace_id: str, job: dict[str, Any] | None, pause: Callable[[float], None]
+) -> tuple[list[Span], str]:
     if not jaeger_url:
         return [], "No address to ask for traces (--jaeger-url, JAEGER_URL, or `ragline up --observe`)."
     try:
-        address = f"{jaeger_url.rstrip('/')}/api/traces/{trace_id}"
-        reply = httpx2.get(address, timeout=_PATIENCE_SECONDS, trust_env=not _is_local(jaeger_url))
-        if reply.status_code != httpx2.codes.NOT_FOUND:
-            reply.raise_for_status()
-        spans = read_trace(reply.json())
+        spans = _read(jaeger_url, trace_id)
+        while job and _on_the_way(spans, job):
+            pause(_ASK_AGAIN_SECONDS)
+            spans = _read(jaeger_url, trace_id)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
         return [], f"{jaeger_url} does not give the trace: {error}."
     except (ValueError, NotJaeger):
         return [], f"{jaeger_url} does not speak Jaeger's HTTP API."
-    return spans, "" if spans else f"{jaeger_url} has no trace {trace_id}: not sampled, forgotten, or still on its way."
+    if not spans:
+        return [], f"{jaeger_url} has no trace {trace_id}: not sampled, forgotten, or still on its way."
+    missing = len(missing_parents(spans))
+    return (
+        spans,
+        f"Spans that others are a part of are missing: {missing}, dropped or still on their way." if missing else "",
+    )
+
+
+def _read(jaeger_url: str, trace_id: str) -> list[Span]:
+    address = f"{jaeger_url.rstrip('/')}/api/traces/{trace_id}"
+    reply = httpx2.get(address, timeout=_PATIENCE_SECONDS, trust_env=not _is_local(jaeger_url))
+    if reply.status_code != httpx2.codes.NOT_FOUND:
+        reply.raise_for_status()
+    return read_trace(reply.json())
+
+
+def _on_the_way(spans: Sequence[Span], job: dict[str, Any]) -> bool:
+    """Whether spans of a job's end are missing that may still come."""
+    finished_at = understood(JobCourse, job).finished_at
+    if finished_at is None or abs(datetime.now(UTC) - finished_at) > _ON_THE_WAY:
+        return False
+    last_us = max((span.end_us for span in spans), default=0)
+    return last_us < finished_at.timestamp() * 1_000_000 or bool(missing_parents(spans))
 
 
 def _is_local(url: str) -> bool:

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Link", "Moment", "Placed", "Span", "Value", "ends", "in_order"]
+__all__ = ["Link", "Moment", "Placed", "Span", "Value", "ends", "in_order", "missing_parents"]
 
 Value = str | bool | int | float
 
@@ -99,6 +99,13 @@ def in_order(spans: Sequence[Span]) -> list[Placed]:
     for first in (*children[""], *by_time):
         _place(first, children, placed, seen)
     return placed
+
+
+def missing_parents(spans: Iterable[Span]) -> set[str]:
+    """Spans that others name as their parent and that are not there, but for those of a service that called ours."""
+    spans = list(spans)
+    known = {span.span_id for span in spans}
+    return {span.parent_id for span in spans if span.parent_id and span.kind != "server"} - known
 
 
 def _place(first: Span, children: Mapping[str, list[Span]], placed: list[Placed], seen: set[str]) -> None:

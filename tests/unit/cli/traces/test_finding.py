@@ -1,4 +1,6 @@
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
@@ -87,6 +89,42 @@ def test_what_is_not_there_comes_from_the_ledger_and_is_said_so(
     found = find_trace("doc_1", client, jaeger_url=JAEGER)
     assert (found.source, [span.name for span in found.spans]) == ("ledger", ["ingest", "queue wait", "convert"])
     assert said in found.notes[0]
+
+
+STEP = Span(trace_id=TRACE, span_id="00000000000000bb", parent_id=SPAN.span_id, name="index", start_us=1, end_us=2**60)
+CALL = Span(trace_id=TRACE, span_id="00000000000000cc", parent_id=STEP.span_id, name="chroma add", start_us=1, end_us=2)
+
+
+@pytest.mark.parametrize("first", [(), (SPAN,), (SPAN, CALL)])
+def test_spans_of_a_job_that_has_just_ended_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch, first: tuple[Span, ...]
+) -> None:
+    whole = [SPAN, STEP, CALL]
+    arrived = list(first)
+
+    def get(url: str, **options: object) -> httpx2.Response:
+        reply = trace_json(arrived) if arrived else {"data": None}
+        return httpx2.Response(200, json=reply, request=httpx2.Request("GET", url))
+
+    def arrive(seconds: float) -> None:
+        arrived[:] = whole
+
+    monkeypatch.setattr(httpx2, "get", get)
+    job = {**JOB, "finished_at": datetime.now(UTC).isoformat()}
+    replies = {"GET /v1/jobs/job_1": [httpx2.Response(200, json=job)]}
+    client = RaglineClient("http://127.0.0.1:8000", transport=FakeApi(replies).transport)
+    found = find_trace("job_1", client, jaeger_url=JAEGER, pause=arrive)
+    assert (list(found.spans), found.notes) == (whole, ())
+
+
+def test_a_trace_with_gaps_says_so(client: RaglineClient, jaeger: Answer) -> None:
+    jaeger(httpx2.Response(200, json=trace_json([SPAN, CALL])))
+    assert "are missing: 1" in find_trace("job_1", client, jaeger_url=JAEGER).notes[0]
+
+
+def test_a_caller_of_ours_that_traces_elsewhere_is_no_gap(client: RaglineClient, jaeger: Answer) -> None:
+    jaeger(httpx2.Response(200, json=trace_json([replace(SPAN, kind="server", parent_id="00000000000000dd")])))
+    assert find_trace("job_1", client, jaeger_url=JAEGER).notes == ()
 
 
 def test_without_an_address_the_ledger_is_asked(client: RaglineClient) -> None:

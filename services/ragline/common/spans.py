@@ -6,7 +6,6 @@ delivered span by span as they end. Of any other the spans are kept until its ro
 
 import os
 import re
-import secrets
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from ragline.common.errors import ClientError, RagError
+from ragline.common.identifiers import random_hex
 from ragline.common.span_names import ERROR_TYPE, SpanKind, Value
 
 __all__ = [
@@ -71,7 +71,7 @@ class Span:
         self.name = name
         self.kind = kind
         self.trace_id = trace_id
-        self.span_id = secrets.token_hex(8)
+        self.span_id = random_hex(16)
         self.parent_id = parent_id
         self.started_ns = started_ns
         self.ended_ns = 0
@@ -154,7 +154,7 @@ class Tracer:
             trace_id, parent_id = traceparent[3:35], traceparent[36:52]
             sampled = bool(int(traceparent[53:], 16) & _SAMPLED)
         else:
-            trace_id, parent_id = secrets.token_hex(16), ""
+            trace_id, parent_id = random_hex(32), ""
             sampled = self.samples(trace_id)
         part = _Part(self, sampled=sampled)
         root = Span(part, name, kind, trace_id=trace_id, parent_id=parent_id, started_ns=time.time_ns())

@@ -3,9 +3,9 @@
 Format: W3C Trace Context, https://www.w3.org/TR/trace-context/.
 """
 
-import secrets
 from dataclasses import dataclass
 
+from ragline.common.identifiers import random_hex
 from ragline.common.spans import TRACEPARENT, active_tracer
 
 __all__ = ["TraceContext", "new_trace"]
@@ -39,11 +39,11 @@ def new_trace(*, traceparent: str | None = None, request_id: str | None = None) 
     valid = traceparent if traceparent and TRACEPARENT.fullmatch(traceparent) else None
     return TraceContext(
         traceparent=valid or _new_traceparent(),
-        request_id=request_id or f"req_{secrets.token_hex(8)}",
+        request_id=request_id or f"req_{random_hex(16)}",
     )
 
 
 def _new_traceparent() -> str:
-    tracer, trace_id = active_tracer(), secrets.token_hex(16)
+    tracer, trace_id = active_tracer(), random_hex(32)
     sampled = tracer is None or tracer.samples(trace_id)
-    return f"00-{trace_id}-{secrets.token_hex(8)}-{'01' if sampled else '00'}"
+    return f"00-{trace_id}-{random_hex(16)}-{'01' if sampled else '00'}"

@@ -1,5 +1,6 @@
 """Names and ids."""
 
+import os
 import re
 from typing import Any
 
@@ -17,6 +18,7 @@ from ragline.common.identifiers import (
     is_id,
     new_id,
     physical_collection,
+    random_hex,
 )
 
 CHUNK: dict[str, Any] = {
@@ -32,6 +34,23 @@ def test_ids_are_random_and_say_what_they_name() -> None:
     ids = {new_id("doc") for _ in range(1_000)}
     assert len(ids) == 1_000
     assert all(re.fullmatch(r"doc_[0-9a-f]{24}", each) for each in ids)
+
+
+@pytest.mark.parametrize("digits", [16, 32])
+def test_hex_digits_are_random_and_as_many_as_asked_for(digits: int) -> None:
+    ids = {random_hex(digits) for _ in range(1_000)}
+    assert len(ids) == 1_000
+    assert all(re.fullmatch(rf"[0-9a-f]{{{digits}}}", each) for each in ids)
+
+
+def test_a_forked_process_does_not_draw_the_ids_of_its_parent() -> None:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, random_hex(32).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(reading, 32).decode() != random_hex(32)
 
 
 @pytest.mark.parametrize("prefix", ["job", "doc"])

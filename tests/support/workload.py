@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ragline.common.metrics import PAGES
 from ragline.common.queues import Queue
 from tests.support import pdfs
 from tests.support.openai_stub import OpenAIStub, Reply
+from tests.support.scraping import scrape
 from tests.support.stack import Stack
 from tests.support.waiting import wait_until
 
@@ -78,7 +80,10 @@ def mixed_workload(stack: Stack, stub: OpenAIStub) -> Expected:
     _uploads(stack, expected)
     _questions(stack, stub, expected)
     _demo_tasks(stack, expected)
+    # What a process has not added yet is lost with it.
+    _wait_for_pages(stack, expected)
     _lost_workers(stack, expected)
+    _wait_for_pages(stack, expected)
     _refusals(stack, expected)
     # What failed and cancelled uploads left behind is cleaned by jobs of the service's own.
     for _ in range(expected.documents["failed",] + expected.documents["cancelled",]):
@@ -182,6 +187,11 @@ def _refusals(stack: Stack, expected: Expected) -> None:
         reply = stack.client.post("/v1/collections/papers/queries", json={"question": "Why?"})
         expected.refused += reply.json()["code"] == "rate_limited"
     assert expected.refused
+
+
+def _wait_for_pages(stack: Stack, expected: Expected) -> None:
+    """Processes add what they measure every few seconds."""
+    wait_until(lambda: scrape(stack.client).total(PAGES) >= expected.pages, timeout_seconds=30)
 
 
 def _wait_for_attempt(stack: Stack, jobs: list[str], attempt: int) -> None:

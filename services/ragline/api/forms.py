@@ -89,7 +89,9 @@ class UploadForm:
             There is something more, or no end.
         """
         if (part := await self._next_part()) is not None:
-            raise self._breaks(_unexpected(part, "nothing may come after the file: `metadata` goes before it"))
+            raise self._breaks(
+                _unexpected(part, "one `metadata`, then one `file`; several files go to `/documents/batch`")
+            )
 
     async def next_file(self) -> FormFile | None:
         """The next file, or none at the form's end.
@@ -106,7 +108,7 @@ class UploadForm:
                 self._files, self._in_file = self._files + 1, True
                 return FormFile(name=part.file_name, parts=self._parts(self._files))
             if part.name != "metadata" or self._files or part.name in self._fields:
-                raise self._breaks(_unexpected(part, "one `metadata`, then `file`s, as many as are allowed"))
+                raise self._breaks(_unexpected(part, f"one `metadata`, then at most {self._max_files} `file`"))
             self._fields.add(part.name)
             await self._read_metadata()
         return None
@@ -286,8 +288,9 @@ class _PartParser:
 
 def _unexpected(part: _Part, allowed: str) -> InvalidRequest:
     # No name of the client's own in the reply: it may be of any length.
-    what = f"`{part.name}`" if part.name in {"file", "metadata"} else "of another name"
-    detail = f"A part {what} cannot stand where it does in the form: {allowed}"
+    known = part.name in {"file", "metadata"}
+    what = f"a part `{part.name}` cannot stand where it does" if known else "a part has a name that is not known"
+    detail = f"In the form {what}: {allowed}"
     return InvalidRequest(
         detail, [{"pointer": "/body/metadata" if part.name == "metadata" else "/body", "detail": detail}]
     )

@@ -1,6 +1,7 @@
 """Every 4xx and 5xx as RFC 9457 problem details."""
 
 import re
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from math import ceil
 from typing import Any
@@ -187,11 +188,21 @@ def _from_status(error: HTTPException) -> RagError:
 
 
 def _invalid_request(error: RequestValidationError) -> InvalidRequest:
-    fields = [
-        {"pointer": "/" + "/".join(map(_escaped, problem["loc"])), "detail": problem["msg"]}
-        for problem in error.errors()
-    ]
+    fields = [_wrong_field(problem) for problem in error.errors()]
     return InvalidRequest("; ".join(f"{field['pointer']}: {field['detail']}" for field in fields), fields)
+
+
+def _wrong_field(problem: Mapping[str, Any]) -> dict[str, str]:
+    *place, last = problem["loc"]
+    if problem["type"] == "json_invalid":
+        # FastAPI says at which character, as if that were a part of the body.
+        return {"pointer": _pointer(place), "detail": f"{problem['msg']} at character {last}"}
+    return {"pointer": _pointer(problem["loc"]), "detail": problem["msg"]}
+
+
+def _pointer(place: Sequence[str | int]) -> str:
+    """See RFC 6901."""
+    return "/" + "/".join(map(_escaped, place))
 
 
 def _wrong_media_type(request: Request, error: RequestValidationError) -> UnsupportedMediaType | None:

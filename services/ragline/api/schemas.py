@@ -78,11 +78,9 @@ TopK = Annotated[
 
 
 _MOMENT = "2025-03-14T09:26:53.589000Z"
-_JOB_LINKS = {
-    "job": "/v1/jobs/job_9d24b1f07c3e4a55b8e21c6f",
-    "events": "/v1/jobs/job_9d24b1f07c3e4a55b8e21c6f/events",
-    "document": "/v1/documents/doc_5f1c0a9be2d34c7781a6f00d",
-}
+_JOB = "/v1/jobs/job_9d24b1f07c3e4a55b8e21c6f"
+_BESIDE_JOB = {"events": f"{_JOB}/events", "document": "/v1/documents/doc_5f1c0a9be2d34c7781a6f00d"}
+_JOB_LINKS = {"job": _JOB, **_BESIDE_JOB}
 """Examples."""
 
 _Model = Annotated[str, StringConstraints(min_length=1, max_length=200)]
@@ -233,7 +231,7 @@ class JobReply(BaseModel):
     created_at: datetime = Field(examples=[_MOMENT])
     started_at: datetime | None = Field(examples=[_MOMENT])
     finished_at: datetime | None = Field(examples=[None])
-    links: dict[str, str] = Field(examples=[_JOB_LINKS])
+    links: dict[str, str] = Field(examples=[{"self": _JOB, **_BESIDE_JOB}])
 
 
 class SubmissionReply(BaseModel):
@@ -292,8 +290,10 @@ class DocumentReply(BaseModel):
     error: ErrorReply | None = None
     created_at: datetime = Field(examples=[_MOMENT])
     updated_at: datetime = Field(examples=[_MOMENT])
-    job: JobReply | None = Field(None, description="The newest job, while the service remembers it")
-    workers: list[str] = Field(default=[], description="Living workers of the queue its job waits on or runs in")
+    job: JobReply | None = Field(None, description="The newest job, while the service remembers it; not in lists")
+    workers: list[str] = Field(
+        default=[], description="Living workers of the queue its job waits on or runs in; not in lists"
+    )
     links: dict[str, str] = Field(
         examples=[
             {"self": "/v1/documents/doc_5f1c0a9be2d34c7781a6f00d", "job": "/v1/jobs/job_9d24b1f07c3e4a55b8e21c6f"}
@@ -310,7 +310,9 @@ class CollectionReply(BaseModel):
     name: str = Field(examples=["handbook"])
     documents: int = Field(examples=[1])
     chunks: int = Field(examples=[57])
-    generation: int = Field(description="Goes up with every visible change", examples=[3])
+    generation: int = Field(
+        description="Goes up with every visible change; a failed upload may use up a number", examples=[3]
+    )
     embedding_space: str = Field(examples=["local/all-MiniLM-L6-v2"])
     created_at: datetime = Field(examples=[_MOMENT])
     links: dict[str, str] = Field(

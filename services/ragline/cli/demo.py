@@ -14,6 +14,7 @@ from ragline.cli.asking import print_citations, read_answer
 from ragline.cli.client import RaglineClient
 from ragline.cli.failures import ApiFailure, ApiUnreachable, CannotStart
 from ragline.cli.ingesting import ingest_files, outcome_table
+from ragline.cli.options import given_api_key
 from ragline.cli.replies import Answer
 from ragline.cli.supervisor.data_folder import FolderInUse, running_service
 from ragline.cli.supervisor.plan import LaptopSettings
@@ -21,12 +22,16 @@ from ragline.cli.supervisor.probes import http_ok
 from ragline.cli.supervisor.supervisor import Supervisor
 from ragline.cli.up import serve
 
-__all__ = ["Samples", "SamplesMissing", "load_samples", "run_demo"]
+__all__ = ["KeyMissing", "Samples", "SamplesMissing", "demo_key", "load_samples", "run_demo"]
 
 _COLLECTION = "samples"
 
 _START_SECONDS = 60.0
 _POLL_SECONDS = 0.2
+
+
+class KeyMissing(CannotStart):
+    """The service would refuse the demo."""
 
 
 class SamplesMissing(CannotStart):
@@ -79,9 +84,14 @@ def run_demo(settings: LaptopSettings, samples: Samples, *, stop_after: bool, co
     -------
     int
         Exit status: 0 when the first citation was the right page.
+
+    Raises
+    ------
+    KeyMissing
+        The service wants a key and none is known.
     """
     began = time.monotonic()
-    demo = _Demo(samples, console=console, api_key=_api_key(settings), began=began)
+    demo = _Demo(samples, console=console, api_key=demo_key(settings), began=began)
     try:
         return _serve_and_ask(settings, demo, stop_after=stop_after, console=console)
     except FolderInUse:
@@ -90,7 +100,7 @@ def run_demo(settings: LaptopSettings, samples: Samples, *, stop_after: bool, co
             raise
         console.print(f"Using the service that runs already at {running.api_url}")
         _wait_ready(running.api_url)
-        return demo.run(running.api_url)
+        return demo.run(running.api_url, stays=True)
 
 
 def _serve_and_ask(settings: LaptopSettings, demo: "_Demo", *, stop_after: bool, console: Console) -> int:
@@ -98,7 +108,7 @@ def _serve_and_ask(settings: LaptopSettings, demo: "_Demo", *, stop_after: bool,
 
     def on_ready(supervisor: Supervisor, api_url: str) -> None:
         # In a thread of its own: the supervisor goes on looking after the parts.
-        outcomes.append(pool.submit(demo.run, api_url))
+        outcomes.append(pool.submit(demo.run, api_url, stays=not stop_after))
         if stop_after:
             outcomes[0].add_done_callback(lambda _: supervisor.stop())
 
@@ -107,9 +117,23 @@ def _serve_and_ask(settings: LaptopSettings, demo: "_Demo", *, stop_after: bool,
     return status or (outcomes[0].result() if outcomes else 1)
 
 
-def _api_key(settings: LaptopSettings) -> str | None:
-    keys = settings.api.api_keys.get_secret_value().split(",")
-    return keys[0].strip() if settings.api.enable_auth else None
+def demo_key(settings: LaptopSettings) -> str | None:
+    """What the demo calls the service with, if that wants a key.
+
+    Raises
+    ------
+    KeyMissing
+        None is known.
+    """
+    if not settings.api.enable_auth:
+        return None
+    first = settings.api.api_keys.get_secret_value().split(",")[0].strip()
+    key = first or given_api_key()
+    if not key:
+        raise KeyMissing(
+            "ENABLE_AUTH is on: the demo needs a key, in API_KEYS or, from `ragline keys`, RAGLINE_API_KEY"
+        )
+    return key
 
 
 def _wait_ready(api_url: str) -> None:
@@ -126,14 +150,18 @@ class _Demo:
         self._api_key = api_key
         self._began = began
 
-    def run(self, api_url: str) -> int:
-        """Ingest and ask; the exit status."""
+    def run(self, api_url: str, *, stays: bool) -> int:
+        """Ingest and ask a service, which may be there for more questions afterwards; the exit status."""
         with RaglineClient(api_url, api_key=self._api_key) as client:
             try:
-                return self._ingest(client) or self._ask(client)
+                status = self._ingest(client) or self._ask(client)
             except (ApiFailure, ApiUnreachable) as failure:
                 self._console.print(Text(str(failure), "bold red"), soft_wrap=True)
                 return 1
+        if stays and not status:
+            more = f'Ask on: .venv/bin/ragline ask "..." --collection {_COLLECTION}'
+            self._console.print(more, highlight=False)
+        return status
 
     def _ask(self, client: RaglineClient) -> int:
         self._console.print(Text.assemble("\n", ("Question: ", "bold"), self._samples.question), soft_wrap=True)
@@ -156,5 +184,4 @@ class _Demo:
         verdict = "the right page" if right else f"NOT the right page, which is {expected}"
         style = "bold green" if right else "bold red"
         self._console.print(Text(f"\nThe first citation is {verdict}. From start to answer: {seconds:.1f} s", style))
-        self._console.print(f'Ask on: .venv/bin/ragline ask "..." --collection {_COLLECTION}', highlight=False)
         return 0 if right else 1

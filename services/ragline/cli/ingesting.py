@@ -70,7 +70,9 @@ def ingest_files(
 
 def outcome_table(outcomes: Sequence[Outcome]) -> Table:
     """What became of all files."""
-    table = Table("document", "state", Column("id", no_wrap=True), "why")
+    table = Table(
+        Column("document", overflow="fold"), "state", Column("id", no_wrap=True), Column("why", overflow="fold")
+    )
     for outcome in outcomes:
         style = "green" if outcome.ok else "red"
         why = f"{outcome.code}: {outcome.reason}" if outcome.code else outcome.reason

@@ -14,10 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ragline.cli.exits import plain_failures, print_json
+from ragline.cli.failures import ApiUnreachable
 from ragline.cli.options import AsJson, local_service
 from ragline.common.access import Scope
 from ragline.common.config import BaseConfig, load_config
 from ragline.common.constants import BROKER_TIMEOUT_SECONDS, DEFAULT_TENANT
+from ragline.common.errors import TransientError
 from ragline.common.redis_address import RedisAddress
 from ragline.stores.api_keys import ApiKeyAdministration, StoredKey
 from ragline.stores.redis_connection import redis_client
@@ -115,7 +117,7 @@ def rotate(
 
 @contextmanager
 def _administration() -> Iterator[ApiKeyAdministration]:
-    with plain_failures():
+    with plain_failures(), _reached():
         options: dict[str, Any] = {
             "decode_responses": True,
             "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
@@ -123,6 +125,16 @@ def _administration() -> Iterator[ApiKeyAdministration]:
         }
         with redis_client(_redis_address(), **options) as client:
             yield ApiKeyAdministration(client)
+
+
+@contextmanager
+def _reached() -> Iterator[None]:
+    try:
+        yield
+    except TransientError as error:
+        raise ApiUnreachable(
+            f"The keys are in Redis: {error}. Does it run (ragline up), is REDIS_URL right?"
+        ) from error
 
 
 def _redis_address() -> RedisAddress:

@@ -9,7 +9,7 @@ from ragline.cli.client import RaglineClient
 from ragline.cli.supervisor.data_folder import RunningService, running_service
 from ragline.common.config import LocalConfig, load_config
 
-__all__ = ["ApiUrl", "AsJson", "connect", "local_service"]
+__all__ = ["ApiUrl", "AsJson", "connect", "given_api_key", "local_service"]
 
 ApiUrl = Annotated[
     str | None,
@@ -30,7 +30,12 @@ def connect(api_url: str | None) -> RaglineClient:
         running = local_service()
         api_url = running.api_url if running else f"http://127.0.0.1:{load_config(LocalConfig).api_port}"
     # From the environment only: arguments are for every user of the computer to read.
-    return RaglineClient(api_url, api_key=os.environ.get("RAGLINE_API_KEY"))
+    return RaglineClient(api_url, api_key=given_api_key())
+
+
+def given_api_key() -> str | None:
+    """The key of whoever runs the command."""
+    return os.environ.get("RAGLINE_API_KEY")
 
 
 def local_service() -> RunningService | None:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ragline.cli.replies import Consistency
 
-__all__ = ["consistency_table", "status_table"]
+__all__ = ["consistency_table", "counted", "status_table"]
 
 _LISTED_IDS = 20
 _EMPTY: tuple[object, ...] = (None, "", [], {})
@@ -26,11 +26,16 @@ def consistency_table(collection: str, report: Consistency) -> Table:
     """What a verification found."""
     verdict = "consistent" if report.consistent else "NOT consistent"
     table = Table("difference", "chunks", "ids", title=f"{collection}: {verdict}", title_style="bold")
-    table.caption = f"{report.documents} documents, {report.chunks} chunks stored"
+    table.caption = f"{counted(report.documents, 'document')}, {counted(report.chunks, 'chunk')} stored"
     for name, count, ids in report.differences():
         more = f"\n... and {count - _LISTED_IDS} more" if count > _LISTED_IDS else ""
         table.add_row(name, str(count), "\n".join(ids[:_LISTED_IDS]) + more)
     return table
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things, such as ``1 job`` or ``5 jobs``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def status_table(reply: Mapping[str, Any]) -> Table:

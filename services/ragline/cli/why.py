@@ -14,11 +14,13 @@ from ragline.cli.client import RaglineClient
 from ragline.cli.failures import ApiFailure
 from ragline.cli.queue_readings import QueueReading, read_queues
 from ragline.cli.replies import JobCourse, understood
+from ragline.cli.showing import counted
 from ragline.cli.traces.finding import job_of
 
 __all__ = ["Account", "account_for", "account_json", "print_account"]
 
 _PAGE = re.compile(r"^\* \*\*(When|What to do|Operators):\*\* (.+)$", re.MULTILINE)
+_NOTHING = "Nothing."
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -102,7 +104,7 @@ def _where(job: _Job, now: datetime) -> str:
         f", {job.progress.done} of {job.progress.total or 'unknown'} {job.progress.unit}" if job.progress.unit else ""
     )
     tries = f", attempt {job.attempts}" if job.attempts > 1 else ""
-    pauses = f", handed back {job.interruptions} times" if job.interruptions else ""
+    pauses = f", handed back {counted(job.interruptions, 'time')}" if job.interruptions else ""
     return f"{what}, {since}, is at step {job.step} on queue {job.queue}{done}{tries}{pauses}."
 
 
@@ -118,10 +120,13 @@ def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
     if job.ended or queue is None:
         return []
     alive = len(queue.workers)
-    workers = f"{alive} worker{' is' if alive == 1 else 's are'} alive" if alive else "no worker is alive"
+    workers = f"{counted(alive, 'worker')} {'is' if alive == 1 else 'are'} alive" if alive else "no worker is alive"
     oldest = f", the oldest for {_seconds(queue.oldest_seconds)}" if queue.oldest_seconds else ""
     counts = f"queue {job.queue} {queue.waiting} wait{oldest}, {queue.in_flight} are in flight and {workers}."
-    return [f"{job.queue_position} jobs stand before it; on {counts}" if job.waits else f"On {counts}"]
+    if not job.waits or job.queue_position is None:
+        return [f"On {counts}"]
+    before = job.queue_position
+    return [f"{counted(before, 'job')} {'stands' if before == 1 else 'stand'} before it; on {counts}"]
 
 
 def _error(job: _Job, client: RaglineClient) -> list[str]:
@@ -131,8 +136,9 @@ def _error(job: _Job, client: RaglineClient) -> list[str]:
     detail = f": {job.error.detail}" if job.error.detail not in {"", title} else ""
     what = "Why" if job.ended else "Why its last attempt did not go on"
     page = dict(_PAGE.findall(client.error_page(job.error.code)))
-    meaning = [page[part] for part in ("When", "Operators") if part in page]
-    return [f"{what}: {title}{detail} (code {job.error.code}).", *meaning]
+    told = [page["When"]] if "When" in page else []
+    told += [f"{part}: {page[part]}" for part in ("What to do", "Operators") if page.get(part, _NOTHING) != _NOTHING]
+    return [f"{what}: {title}{detail} (code {job.error.code}).", *told]
 
 
 def _commands(job: _Job, queue: QueueReading | None) -> tuple[str, ...]:

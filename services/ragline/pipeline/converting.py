@@ -54,7 +54,7 @@ class ConvertStep:
             control.report(progress=(run.next_page - 1, run.page_count, "pages"), checkpoint=saved)
             return StepUnfinished(progressed=bool(run.pages))
         if not has_text:
-            raise NoText(f"None of the {run.page_count} pages holds text")
+            raise NoText(f"No page of {run.page_count} holds text")
         control.report(progress=(run.page_count, run.page_count, "pages"))
         return StepDone()
 

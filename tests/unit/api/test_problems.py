@@ -236,6 +236,12 @@ def test_a_body_that_is_no_json_is_a_problem(body: bytes) -> None:
     assert (reply.status_code, _problem(reply)["code"]) == (422, "invalid_request")
 
 
+def test_json_that_breaks_off_says_where() -> None:
+    headers = {"Content-Type": "application/json"}
+    told = _problem(_reply(_raising(KeyError()), "/ask", method="POST", content=b'{"question": ', headers=headers))
+    assert told["errors"] == [{"pointer": "/body", "detail": "JSON decode error at character 13"}]
+
+
 def test_an_unknown_address_is_404(service: FastAPI) -> None:
     for path in ("/nope", "/v1/nope", "/v1/collections/a/b/c", "/v1/jobs/a/b"):
         reply = _reply(service, path)

@@ -139,7 +139,7 @@ def test_what_happens_next_is_one_sentence(changes: dict[str, Any], workers: lis
     ],
 )
 def test_states_are_in_the_words_of_the_original(state: JobState, words: str) -> None:
-    job = _job(result={"sum": 3}, error=JobError(code="no_text", detail="None of the 3 pages holds text"))
+    job = _job(result={"sum": 3}, error=JobError(code="no_text", detail="No page of 3 holds text"))
 
     status = task_status("job_1.index", job, state)
 
@@ -153,11 +153,11 @@ def test_every_state_has_a_word() -> None:
 
 
 def test_an_error_bears_the_title_of_its_class() -> None:
-    error = job_reply(_job(error=JobError(code="no_text", detail="None of the 3 pages holds text"))).error
+    error = job_reply(_job(error=JobError(code="no_text", detail="No page of 3 holds text"))).error
 
     assert error is not None
     assert (error.code, error.title, error.retryable) == ("no_text", NoText.title, False)
-    assert error.detail == "None of the 3 pages holds text"
+    assert error.detail == "No page of 3 holds text"
 
 
 def test_an_error_says_whether_another_try_makes_sense() -> None:

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from ragline.cli.demo import SamplesMissing, load_samples
+from ragline.cli.demo import KeyMissing, SamplesMissing, demo_key, load_samples
 from ragline.cli.replies import Answer, Citation
+from ragline.cli.supervisor.plan import load_settings
 
 SAMPLES = Path(__file__).parents[3] / "samples"
 
@@ -17,6 +18,31 @@ def test_the_samples_of_the_repository_are_good() -> None:
     samples = load_samples(SAMPLES)
     assert len(samples.files) == 3
     assert samples.document in {path.name for path in samples.files}
+
+
+@pytest.mark.parametrize(
+    ("settings", "given", "used"),
+    [
+        ({}, "rk_mine", None),
+        ({"ENABLE_AUTH": "true"}, "rk_mine", "rk_mine"),
+        ({"ENABLE_AUTH": "true", "API_KEYS": "one, two"}, "rk_mine", "one"),
+    ],
+)
+def test_the_demo_has_a_key_where_it_needs_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: dict[str, str], given: str, used: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, value in {**settings, "RAGLINE_API_KEY": given}.items():
+        monkeypatch.setenv(name, value)
+    assert demo_key(load_settings(tmp_path)) == used
+
+
+def test_a_demo_without_a_key_is_refused_before_it_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENABLE_AUTH", "true")
+    monkeypatch.delenv("RAGLINE_API_KEY", raising=False)
+    with pytest.raises(KeyMissing, match="RAGLINE_API_KEY"):
+        demo_key(load_settings(tmp_path))
 
 
 def test_the_first_citation_decides() -> None:

@@ -68,7 +68,7 @@ def test_a_redis_that_is_away_has_its_exit_status(tmp_path: Path, monkeypatch: p
     result = CliRunner().invoke(app, ["keys", "list"])
 
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "redis" in result.stderr
+    assert "ConnectionError. Does it run (ragline up)" in result.stderr
     assert "s3cret" not in result.stderr
 
 

@@ -19,6 +19,11 @@ The work failed as often as it may. HTTP status 503.
 * **Operators:** The worker logs the reason.
 """
 
+HARMLESS = """* **When:** Somebody cancelled it.
+* **What to do:** Nothing.
+* **Operators:** Nothing.
+"""
+
 
 def job(**fields: object) -> dict[str, Any]:
     plain: dict[str, Any] = {
@@ -57,6 +62,7 @@ def account(record: dict[str, Any], *, workers: list[str] | None = None, name: s
             "GET /tasks/info": [httpx2.Response(200, json={"queues": [queue]})],
             "GET /metrics": [httpx2.Response(200, text=metrics)],
             "GET /errors/attempts_exhausted": [httpx2.Response(200, text=PAGE)],
+            "GET /errors/cancelled": [httpx2.Response(200, text=HARMLESS)],
             "GET /errors/dependency_unavailable": [problem(404, "not_found")],
         }
     )
@@ -69,7 +75,7 @@ def test_a_running_job_says_where_it_is_and_since_when() -> None:
     assert told.sentences == (
         (
             "Job job_1 (ingest of document doc_1 in collection papers), accepted 10 min ago, is at step index on queue "
-            "vectorstore, 64 of 200 chunks, attempt 2, handed back 1 times."
+            "vectorstore, 64 of 200 chunks, attempt 2, handed back 1 time."
         ),
         "The last that was heard of it was 30 s ago.",
         "On queue vectorstore 12 wait, the oldest for 2 min, 4 are in flight and 1 worker is alive.",
@@ -97,10 +103,22 @@ def test_a_job_that_failed_says_why_and_what_the_code_means() -> None:
         "Job job_1 (ingest of document doc_1 in collection papers) failed 6 min ago, 4 min after it came.",
         "Why: Failed too often: step index (code attempts_exhausted).",
         "A step failed as often as it may.",
-        "The worker logs the reason.",
+        "What to do: Send it again.",
+        "Operators: The worker logs the reason.",
         "Nothing happens to it any more.",
     )
     assert told.commands == ("ragline trace job_1",)
+
+
+def test_what_needs_nobody_is_not_said() -> None:
+    error = {"code": "cancelled", "title": "The job was cancelled", "detail": ""}
+    ended = {"finished_at": "2025-11-24T16:04:00Z", "next": "Nothing: the job has ended"}
+    told = account(job(status="cancelled", error=error, **ended))
+    assert told.sentences[1:] == (
+        "Why: The job was cancelled (code cancelled).",
+        "Somebody cancelled it.",
+        "Nothing happens to it any more.",
+    )
 
 
 def test_a_job_that_succeeded_needs_nothing() -> None:

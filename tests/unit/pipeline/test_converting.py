@@ -125,7 +125,7 @@ def test_a_document_without_text_fails_at_its_end(world: World, stop_after: int 
         _run(world, control, [" ", "\n\t"])
         control = replace(control, stop_after=None)
 
-    with pytest.raises(NoText, match="None of the 2 pages"):
+    with pytest.raises(NoText, match="No page of 2 holds text"):
         _run(world, control, [" ", "\n\t"])
 
 

@@ -22,6 +22,7 @@ from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.errors import DependencyError, RagError, RateLimited, Unauthorized
 from ragline.common.measurements import MEASUREMENTS
 from ragline.common.metrics import RATE_LIMIT_REFUSALS
+from ragline.common.spans import current_span
 from ragline.stores.api_keys import ApiKeys, StoredKey, token_digest
 from ragline.stores.rate_limits import WINDOW, RateLimits, Usage
 
@@ -199,6 +200,9 @@ class AccessMiddleware:
             scope["state"]["principal"] = verdict.outcome
             await self._app(scope, receive, send)
             return
+        if isinstance(verdict.outcome, Unauthorized) and (span := current_span()) is not None:
+            # Strangers do not decide what is traced, as a caller does by the flag of its `traceparent`.
+            span.drop()
         reply = problem_response(verdict.outcome, *scope["state"]["trace"].ids, path=scope["path"])
         await reply(scope, receive, send)
 

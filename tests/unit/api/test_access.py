@@ -18,6 +18,7 @@ from ragline.api.access import AccessControl, AccessMiddleware, Verdict, client_
 from ragline.api.middleware import RequestContextMiddleware
 from ragline.common.access import Principal, Scope
 from ragline.common.errors import RateLimited, TransientError, Unauthorized
+from ragline.common.spans import Span, Tracer, use_tracer
 from ragline.stores.api_keys import StoredKey
 from tests.support.access import Clock, KeyTable, access_control
 
@@ -285,6 +286,18 @@ def test_a_redis_that_is_away_is_503() -> None:
     reply = _get(_app(_Away()), "/x")
     assert (reply.status_code, reply.json()["code"]) == (503, "dependency_unavailable")
     assert reply.headers["retry-after"]
+
+
+@pytest.mark.parametrize(("token", "names"), [("wrong", []), (TOKEN, ["GET /{path:path}"])])
+def test_a_stranger_leaves_no_span_though_its_trace_is_sampled(token: str, names: list[str]) -> None:
+    spans: list[Span] = []
+    app = _app(access_control(keys=KeyTable(**{TOKEN: _key()}), enable_auth=True))
+    use_tracer(Tracer(ratio=0, content=False, deliver=spans.append))
+    try:
+        _get(app, "/asked", {"X-API-Key": token, "traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    finally:
+        use_tracer(None)
+    assert [span.name for span in spans] == names
 
 
 @pytest.mark.parametrize("limit", [0, 1], ids=["no-key", "too-many"])

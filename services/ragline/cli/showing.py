@@ -7,8 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ragline.cli.replies import Consistency
+from ragline.cli.wording import counted
 
-__all__ = ["consistency_table", "counted", "status_table"]
+__all__ = ["consistency_table", "status_table"]
 
 _LISTED_IDS = 20
 _EMPTY: tuple[object, ...] = (None, "", [], {})
@@ -31,11 +32,6 @@ def consistency_table(collection: str, report: Consistency) -> Table:
         more = f"\n... and {count - _LISTED_IDS} more" if count > _LISTED_IDS else ""
         table.add_row(name, str(count), "\n".join(ids[:_LISTED_IDS]) + more)
     return table
-
-
-def counted(number: int, noun: str) -> str:
-    """A number of things, such as ``1 job`` or ``5 jobs``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def status_table(reply: Mapping[str, Any]) -> Table:

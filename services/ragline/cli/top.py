@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ragline.cli.failures import ApiFailure, ApiUnreachable
 from ragline.cli.watching import QueueView, TopView, Watcher
+from ragline.cli.wording import lasting
 
 __all__ = ["top_view", "watch"]
 
@@ -103,8 +104,4 @@ def _rate(per_second: float | None) -> str:
 
 
 def _seconds(seconds: float | None, *, none: str = _UNKNOWN) -> str:
-    if seconds is None:
-        return none
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms" if seconds else "0"
-    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.0f} min"  # noqa: PLR2004 - two minutes
+    return none if seconds is None else lasting(seconds)

@@ -14,14 +14,13 @@ from ragline.cli.client import RaglineClient
 from ragline.cli.failures import ApiFailure
 from ragline.cli.queue_readings import QueueReading, read_queues
 from ragline.cli.replies import JobCourse, understood
-from ragline.cli.showing import counted
 from ragline.cli.traces.finding import job_of
+from ragline.cli.wording import counted, lasting
 
 __all__ = ["Account", "account_for", "account_json", "print_account"]
 
 _PAGE = re.compile(r"^\* \*\*(When|What to do|Operators):\*\* (.+)$", re.MULTILINE)
 _NOTHING = "Nothing."
-_MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
 class _Job(JobCourse):
@@ -121,7 +120,7 @@ def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
         return []
     alive = len(queue.workers)
     workers = f"{counted(alive, 'worker')} {'is' if alive == 1 else 'are'} alive" if alive else "no worker is alive"
-    oldest = f", the oldest for {_seconds(queue.oldest_seconds)}" if queue.oldest_seconds else ""
+    oldest = f", the oldest for {lasting(queue.oldest_seconds)}" if queue.oldest_seconds else ""
     counts = f"queue {job.queue} {queue.waiting} wait{oldest}, {queue.in_flight} are in flight and {workers}."
     if not job.waits or job.queue_position is None:
         return [f"On {counts}"]
@@ -165,11 +164,4 @@ def _ago(then: datetime, now: datetime) -> str:
 
 
 def _span(then: datetime, now: datetime) -> str:
-    return _seconds(max((now - then).total_seconds(), 0))
-
-
-def _seconds(seconds: float) -> str:
-    for unit, size in (("d", _DAY), ("h", _HOUR), ("min", _MINUTE)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"  # noqa: PLR2004 - two digits say enough
+    return lasting(max((now - then).total_seconds(), 0))

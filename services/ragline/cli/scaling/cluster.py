@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from ragline.cli.scaling.formula import Scaling, Workers
 from ragline.cli.scaling.kubectl import Kubectl
 from ragline.cli.scaling.objects import Autoscaler, Condition, Deployment, KubeEvent, ScaledObject, understood
+from ragline.cli.wording import lasting
 
 __all__ = ["QueueInCluster", "read_cluster"]
 
@@ -160,6 +161,5 @@ def _is_told(event: KubeEvent, name: str, hpa_name: str) -> bool:
 
 
 def _decision(event: KubeEvent, now: datetime) -> str:
-    seconds = round((now - event.at).total_seconds()) if event.at else 0
-    age = f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"  # noqa: PLR2004 - two minutes
-    return f"{age} ago {event.reason}: {' '.join(_SELECTOR.sub('', event.message).split())}"
+    age = (now - event.at).total_seconds() if event.at else 0
+    return f"{lasting(age)} ago {event.reason}: {' '.join(_SELECTOR.sub('', event.message).split())}"

@@ -59,7 +59,7 @@ def test_a_queue_is_put_together_from_its_objects(cluster: Path) -> None:
 def test_the_latest_decisions_are_told_and_only_of_this_queue(cluster: Path) -> None:
     deployment = "apps/v1.Deployment ragline-e2e-traced/ragline-worker-document"
     assert read()["document"].decisions == (
-        f"4 s ago KEDAScaleTargetActivated: Scaled {deployment} from 0 to 1, triggered by composite-metric",
+        f"3.8 s ago KEDAScaleTargetActivated: Scaled {deployment} from 0 to 1, triggered by composite-metric",
         f"28 s ago KEDAScaleTargetDeactivated: Deactivated {deployment} from 3 to 0",
         "55 s ago SuccessfulRescale: New size: 3; reason: external metric composite-metric above target",
         f"58 s ago KEDAScaleTargetActivated: Scaled {deployment} from 0 to 1, triggered by composite-metric",
@@ -72,7 +72,7 @@ def test_what_keeps_a_pod_from_running_is_told(cluster: Path) -> None:
         items[-1].update(reason="FailedScheduling", message="0/1 nodes are available:\n1 Insufficient memory.")
 
     edit(cluster, EVENTS, change)
-    told = "1 s ago FailedScheduling: 0/1 nodes are available: 1 Insufficient memory."
+    told = "1.0 s ago FailedScheduling: 0/1 nodes are available: 1 Insufficient memory."
     assert read()["document"].decisions[0] == told
 
 

@@ -134,8 +134,8 @@ class StepTask(Task):
             self._report(claim, partial(self.context.ledger.fail, claim, error))
         except Exception as error:
             logger.exception("step failed by a defect", next="another try, if any is left")
-            self._retry(claim, InternalError(f"{type(error).__name__} in step {claim.job.step}"), seconds=took())
-            note_outcome("retried", error)
+            told = InternalError(f"{type(error).__name__} in step {claim.job.step}")
+            self._retry(claim, told, seconds=took(), cause=error)
 
     def _record(self, step: RunningStep, outcome: StepOutcome) -> None:
         ledger, claim = self.context.ledger, step.claim
@@ -162,8 +162,8 @@ class StepTask(Task):
             # Nothing is lost: the lease runs out and the sweeper queues the step again.
             logger.warning("outcome not recorded", job_id=claim.job.id, next="the lease runs out", **error.to_log())
 
-    def _retry(self, claim: Claim, error: RagError, *, seconds: float) -> None:
-        note_outcome("retried", error)
+    def _retry(self, claim: Claim, error: RagError, *, seconds: float, cause: Exception | None = None) -> None:
+        note_outcome("retried", cause or error)
         delay = retry_delay(claim.job.attempts, error)
         limit = MAX_ATTEMPTS if isinstance(error, InternalError) else _max_attempts(claim.job.step)
         following = "another try after the delay; after the last one the job ends as failed"

@@ -1,6 +1,7 @@
 """Every command of the README, typed in as it stands there, in its order.
 
-Only what would collide with the reader's own things is changed: ports, and the folder `storage`.
+Only what would collide with the reader's own things is changed: ports, and the folder `storage`. What stands for a
+task's id becomes that of the last reply.
 """
 
 import json
@@ -41,6 +42,7 @@ _SAYS = {
     r"curl .*/queries": r'26 weeks(?s:.*)"page":19\D(?s:.*)\n200$',
     r"curl .*/tasks/(calculate|workflow)": r'"task_id":"job_\w+"(?s:.*)\n200$',
     r"curl .*/tasks/info": r'"create_vectorstore_task"(?s:.*)\n200$',
+    r"curl .*/tasks/status": r'"status":"Completed","result":20(?s:.*)\n200$',
     r"curl .*/rag/pipeline": r'"load_pdf_task":"job_\w+\.convert"(?s:.*)\n200$',
     r"curl .*/rag/query/sync": r'"answer":"[^"]*three years(?s:.*)"page":11\D(?s:.*)\n200$',
 }
@@ -99,6 +101,7 @@ class Reader:
             "MAKELEVEL": "",
         }
         self._runs: list[LongRun] = []
+        self._task = ""
 
     def leave(self) -> None:
         """Stop what still runs."""
@@ -126,7 +129,8 @@ class Reader:
     def run(self, command: str) -> None:
         """Run to the end; what was accepted is waited for, so that the next command finds it."""
         # `-w` adds the status as a last line.
-        text = command.replace("localhost:8000", self._api).replace("curl -sS", "curl -sS -w '\\n%{http_code}'")
+        text = command.replace("localhost:8000", self._api).replace("TASK_ID", self._task)
+        text = text.replace("curl -sS", "curl -sS -w '\\n%{http_code}'")
         text = re.sub(r"(?<![\w/.-])storage/", f"{self._data_dir}/", text)
         said = typed_in(text, folder=ROOT, env=self._env, timeout_seconds=_COMMAND_SECONDS)
         for pattern in (pattern for called, pattern in _SAYS.items() if re.search(called, command)):
@@ -149,6 +153,7 @@ class Reader:
         assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
     def _finish(self, reply: dict[str, Any]) -> None:
+        self._task = reply.get("task_id", self._task)
         for name, path, good, bad in (
             ("job_id", "/v1/jobs", "succeeded", "failed"),
             ("task_id", "/tasks/status", "Completed", "Failed"),

@@ -52,6 +52,7 @@ _SAYS = {
     r"respond-async": r'"status":"succeeded".*60 days',
     r"no-cache": r'four months.*"cached":false',
     r"/v1/chat/completions": r'"object":"chat\.completion".*40 working days.*"citations":\[\{',
+    r"/v1/embeddings": r'"model":"all-MiniLM-L6-v2","data":\[\{"object":"embedding","index":0,"embedding":\[-?0\.',
     r"^from openai": r"(?s)six days.*\[employee-handbook\.pdf, page 15\]",
     r"^from langchain_openai": r"(?s)£480.*\[employee-handbook\.pdf, page 37\]",
     r"^from ragline_client import Ragline$(?!(?s:.*)ChatOpenAI)": r"(?s)TokenEvent.*CitationEvent.*DoneEvent.*\n4$",

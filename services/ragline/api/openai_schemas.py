@@ -78,7 +78,7 @@ class ChatRequest(_Lenient):
         None, description="Conditions on the metadata of documents", examples=[{"department": "hr"}]
     )
     min_generation: Generation | None = Field(
-        None, description="The `generation` of an upload that the answer must know of", examples=[1]
+        None, description="The `generation` of an upload that must have ended first", examples=[1]
     )
 
     @model_validator(mode="after")

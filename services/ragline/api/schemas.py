@@ -149,7 +149,7 @@ class QueryRequest(StrictModel):
     max_tokens: Count | None = Field(None, description="Longest answer", examples=[300])
     min_generation: Generation | None = Field(
         None,
-        description="The `generation` of an upload that the answer must know of: waits for it, at most 30 s, else 409",
+        description="The `generation` of an upload that must have ended, well or not: waits at most 30 s, else 409",
         examples=[1],
     )
 
@@ -240,7 +240,7 @@ class SubmissionReply(BaseModel):
     unchanged: bool = Field(default=False, description="The same bytes are there already, or being worked on")
     generation: int | None = Field(
         None,
-        description="Of an upload: the collection's generation that will contain it; see `min_generation`",
+        description="Of an upload: the collection's generation that contains it if it succeeds; see `min_generation`",
         examples=[3],
     )
     status: str = Field("queued", description="succeeded when no work was needed", examples=["queued"])

@@ -119,13 +119,19 @@ def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
     if job.ended or queue is None:
         return []
     alive = len(queue.workers)
-    workers = f"{counted(alive, 'worker')} {'is' if alive == 1 else 'are'} alive" if alive else "no worker is alive"
+    workers = f"{counted(alive, 'worker')} {_are(alive)} alive" if alive else "no worker is alive"
     oldest = f", the oldest for {lasting(queue.oldest_seconds)}" if queue.oldest_seconds else ""
-    counts = f"queue {job.queue} {queue.waiting} wait{oldest}, {queue.in_flight} are in flight and {workers}."
+    wait = "waits" if queue.waiting == 1 else "wait"
+    flying = f"{queue.in_flight} {_are(queue.in_flight)} in flight"
+    counts = f"queue {job.queue} {queue.waiting} {wait}{oldest}, {flying} and {workers}."
     if not job.waits or job.queue_position is None:
         return [f"On {counts}"]
     before = job.queue_position
     return [f"{counted(before, 'job')} {'stands' if before == 1 else 'stand'} before it; on {counts}"]
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _error(job: _Job, client: RaglineClient) -> list[str]:

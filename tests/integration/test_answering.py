@@ -15,7 +15,7 @@ from ragline.common.constants import DEFAULT_TENANT, EMBED_JOB_RETENTION
 from ragline.common.identifiers import embedding_space
 from ragline.common.questions import Question, Turn
 from ragline.common.queues import JobKind
-from ragline.common.telemetry import new_trace
+from ragline.common.trace_context import new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewJob
 from ragline.stores.ledger.keys import job_key, metadata_key
 from tests.support import pdfs

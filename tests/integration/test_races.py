@@ -9,7 +9,7 @@ import redis.asyncio
 from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.identifiers import physical_collection
 from ragline.common.queues import JobKind
-from ragline.common.telemetry import new_trace
+from ragline.common.trace_context import new_trace
 from ragline.stores.chroma import ChromaVectorStore
 from ragline.stores.ledger.accepting import AcceptLedger, NewJob
 from ragline.stores.protocols import scope_of

@@ -19,7 +19,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ragline.cli.supervisor.data_folder import running_service
+from ragline.cli.supervisor.data_folder import announced_service
 from tests.support.documented import blocks, commands, typed_in, without_section
 from tests.support.servers import free_port
 from tests.support.waiting import wait_until
@@ -124,7 +124,7 @@ class Reader:
         run.wait_for("The first citation is the right page")
         assert "employee-handbook.pdf, page 19" in run.console.read_text()
         run.interrupt()
-        assert running_service(self._data_dir) is None, run.console.read_text()
+        assert announced_service(self._data_dir) is None, run.console.read_text()
 
     def run(self, command: str) -> None:
         """Run to the end; what was accepted is waited for, so that the next command finds it."""

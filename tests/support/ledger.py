@@ -14,7 +14,7 @@ from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.messages import StepMessage
 from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, Submission
 from ragline.common.queues import FIRST_STEP, NEXT_STEP, ROUTES, JobKind, Queue, Step
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewDocument, NewJob
 from ragline.stores.ledger.keys import job_key
 from ragline.stores.ledger.working import Claim, WorkLedger

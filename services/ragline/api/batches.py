@@ -8,7 +8,7 @@ from ragline.api.forms import FormFile, UploadForm
 from ragline.api.submissions import DocumentSubmission, Upload
 from ragline.common.errors import DependencyError, InvalidRequest, RagError
 from ragline.common.models import Submission
-from ragline.common.telemetry import TraceContext
+from ragline.common.trace_context import TraceContext
 
 __all__ = ["BatchOutcome", "BatchSubmission"]
 

@@ -8,7 +8,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from ragline.api.problems import PROBLEM_MEDIA_TYPE, problem
 from ragline.common.errors import InvalidRequest, RagError, RequestTimeout
-from ragline.common.telemetry import new_trace
+from ragline.common.trace_context import new_trace
 
 __all__ = ["BoundedProtocol"]
 

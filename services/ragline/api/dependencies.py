@@ -16,7 +16,7 @@ from ragline.common.access import Principal, Scope
 from ragline.common.errors import Forbidden
 from ragline.common.logging import note_job
 from ragline.common.models import Submission
-from ragline.common.telemetry import TraceContext
+from ragline.common.trace_context import TraceContext
 from ragline.stores.ledger.accepting import Idempotency, NewJob
 
 __all__ = [

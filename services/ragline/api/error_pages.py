@@ -74,9 +74,11 @@ class ErrorPage:
 
 PAGES: Mapping[type[RagError], ErrorPage] = {
     AttemptsExhausted: ErrorPage(
-        when="A step of a job failed as often as it may because a part of the service was away.",
+        when="A step of a job failed as often as it may: a part of the service stayed away, or a defect of the service "
+        "repeated itself.",
         caller="Send the work again later: upload the document, or ask the question, once more.",
-        operator="The job's worker logs the reason of every attempt under its `trace_id`; mend the part they name.",
+        operator="The job's worker logs the reason of every attempt under its `trace_id`: `dependency_unavailable` "
+        "names the part to mend, `step failed by a defect` has the traceback.",
     ),
     BacklogFull: ErrorPage(
         when="As many jobs of your tenant wait on one queue as may.",

@@ -19,6 +19,7 @@ from ragline.common.span_names import (
     SpanKind,
 )
 from ragline.common.spans import active_tracer
+from ragline.common.traceparent import span_id_of, trace_id_of
 from ragline.stores.ledger.sweeping import LostClaim
 
 __all__ = ["tell_lost_claim"]
@@ -40,12 +41,12 @@ def tell_lost_claim(claim: LostClaim) -> None:
         attempt=claim.attempt,
         seconds=claim.held.total_seconds(),
         request_id=claim.request_id,
-        trace_id=claim.traceparent[3:35],
+        trace_id=trace_id_of(claim.traceparent),
     )
     tracer = active_tracer()
     if tracer is None or not claim.span:
         return
-    span = tracer.root(claim.step, SpanKind.CONSUMER, traceparent=claim.traceparent, span_id=claim.span[36:52])
+    span = tracer.root(claim.step, SpanKind.CONSUMER, traceparent=claim.traceparent, span_id=span_id_of(claim.span))
     span.attributes = {
         MESSAGING_SYSTEM: "celery",
         MESSAGING_DESTINATION: claim.queue,

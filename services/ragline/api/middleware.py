@@ -26,7 +26,7 @@ from ragline.common.span_names import (
     SpanKind,
 )
 from ragline.common.spans import Span, active_tracer, entered, note_failure
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 
 __all__ = [
     "BodyLimitMiddleware",

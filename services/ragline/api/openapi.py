@@ -9,6 +9,7 @@ from ragline.api.problems import PROBLEM_MEDIA_TYPE, problem
 from ragline.api.refusals import refusals
 from ragline.api.routes import PlannedApi
 from ragline.common.errors import RagError, Unauthorized
+from ragline.common.traceparent import trace_id_of
 
 __all__ = ["DescribedApi"]
 
@@ -169,7 +170,7 @@ def _problem_example(kind: type[RagError]) -> dict[str, Any]:
     error = kind.__new__(kind, "")
     RagError.__init__(error, f"{kind.title}: here stands what exactly")
     request_id, traceparent = (str(_HEADER_EXAMPLES[name]) for name in ("X-Request-ID", "traceparent"))
-    return problem(error, request_id, traceparent[3:35]).model_dump(mode="json")
+    return problem(error, request_id, trace_id_of(traceparent)).model_dump(mode="json")
 
 
 def _exemplify(content: dict[str, Any], schemas: Mapping[str, Any]) -> None:

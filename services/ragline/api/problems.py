@@ -25,7 +25,7 @@ from ragline.common.errors import (
     UnsupportedMediaType,
 )
 from ragline.common.spans import note_failure
-from ragline.common.telemetry import TraceContext
+from ragline.common.trace_context import TraceContext
 
 __all__ = [
     "PROBLEM_MEDIA_TYPE",

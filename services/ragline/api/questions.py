@@ -15,7 +15,7 @@ from ragline.common.logging import note_job
 from ragline.common.models import Submission
 from ragline.common.questions import Question
 from ragline.common.queues import JobKind
-from ragline.common.telemetry import TraceContext
+from ragline.common.trace_context import TraceContext
 from ragline.stores.ledger.accepting import AcceptLedger, Idempotency, NewJob
 
 __all__ = ["NewQuestion", "QuestionSubmission"]

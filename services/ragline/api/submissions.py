@@ -12,7 +12,7 @@ from ragline.common.errors import ClientError, EmptyUpload, RagError, RefusedFor
 from ragline.common.identifiers import check_collection_name, check_document_name, new_id, physical_collection
 from ragline.common.metadata import Scalar
 from ragline.common.models import Submission
-from ragline.common.telemetry import TraceContext
+from ragline.common.trace_context import TraceContext
 from ragline.stores.document_files import original_key
 from ragline.stores.ledger.accepting import AcceptLedger, Idempotency, NewDocument
 from ragline.stores.objects import ObjectStore

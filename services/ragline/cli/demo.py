@@ -16,7 +16,7 @@ from ragline.cli.failures import ApiFailure, ApiUnreachable, CannotStart
 from ragline.cli.ingesting import ingest_files, outcome_table
 from ragline.cli.options import given_api_key
 from ragline.cli.replies import Answer
-from ragline.cli.supervisor.data_folder import FolderInUse, running_service
+from ragline.cli.supervisor.data_folder import FolderInUse, announced_service
 from ragline.cli.supervisor.plan import LaptopSettings
 from ragline.cli.supervisor.probes import http_ok
 from ragline.cli.supervisor.supervisor import Supervisor
@@ -95,7 +95,7 @@ def run_demo(settings: LaptopSettings, samples: Samples, *, stop_after: bool, co
     try:
         return _serve_and_ask(settings, demo, stop_after=stop_after, console=console)
     except FolderInUse:
-        running = running_service(settings.local.data_dir)
+        running = announced_service(settings.local.data_dir)
         if running is None:
             raise
         console.print(f"Using the service that runs already at {running.api_url}")

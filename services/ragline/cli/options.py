@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ragline.cli.client import RaglineClient
-from ragline.cli.supervisor.data_folder import RunningService, running_service
+from ragline.cli.supervisor.data_folder import RunningService, announced_service
 from ragline.common.config import LocalConfig, load_config
 
 __all__ = ["ApiUrl", "AsJson", "connect", "given_api_key", "local_service"]
@@ -39,5 +39,5 @@ def given_api_key() -> str | None:
 
 
 def local_service() -> RunningService | None:
-    """What `ragline up` started in this folder, if it runs."""
-    return running_service(load_config(LocalConfig).data_dir)
+    """What `ragline up` announced in this folder; a killed one may not have taken that back."""
+    return announced_service(load_config(LocalConfig).data_dir)

@@ -67,7 +67,7 @@ class Call:
 def called(dependency: Dependency, operation: str, attributes: Mapping[str, Value] | None = None) -> Call:
     """Around a call of another part.
 
-    To be put outside of what makes our errors of a library's, so that it sees ours.
+    Goes around what turns a library's errors into ours, so that it sees ours.
 
     Parameters
     ----------

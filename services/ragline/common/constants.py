@@ -93,7 +93,7 @@ MAX_CRASHES = 3
 """Lost leases of one step before its document is quarantined: it most likely kills its worker."""
 
 RETRY_BACKOFF = timedelta(seconds=1)
-"""First delay after a transient failure; doubles each attempt, with full jitter."""
+"""First delay after a transient failure; doubles each attempt, half of it random (`retry_delay` in the worker)."""
 
 RETRY_BACKOFF_LIMIT = timedelta(seconds=60)
 """Upper bound of a retry delay, a server's Retry-After included."""

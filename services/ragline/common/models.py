@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from ragline.common.queues import JobKind, Queue, Step
+from ragline.common.traceparent import trace_id_of
 
 __all__ = [
     "Answer",
@@ -224,8 +225,7 @@ class JobRecord:
     @property
     def trace_id(self) -> str:
         """The trace's 32 hex digits, or an empty string."""
-        parts = self.traceparent.split("-")
-        return parts[1] if len(parts) == 4 else ""  # noqa: PLR2004 - the four fields of a W3C traceparent
+        return trace_id_of(self.traceparent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from opentelemetry.util.re import parse_env_headers
 from ragline.common.outbox import Send
 from ragline.common.span_names import LINK, SpanKind, Value
 from ragline.common.spans import Span
+from ragline.common.traceparent import span_id_of, trace_id_of
 
 __all__ = ["over_http", "sender"]
 
@@ -102,7 +103,8 @@ def _attributes(attributes: Mapping[str, Value]) -> dict[str, Value]:
 
 
 def _link(traceparent: str, relation: str) -> Link:
-    return Link(_context(int(traceparent[3:35], 16), int(traceparent[36:52], 16), remote=True), {LINK: relation})
+    trace_id, span_id = int(trace_id_of(traceparent), 16), int(span_id_of(traceparent), 16)
+    return Link(_context(trace_id, span_id, remote=True), {LINK: relation})
 
 
 def _context(trace_id: int, span_id: int, *, remote: bool = False) -> SpanContext:

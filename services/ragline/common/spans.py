@@ -5,7 +5,6 @@ delivered span by span as they end. Of any other the spans are kept until its ro
 """
 
 import os
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -15,9 +14,9 @@ from contextvars import ContextVar
 from ragline.common.errors import ClientError, RagError
 from ragline.common.identifiers import random_hex
 from ragline.common.span_names import ERROR_TYPE, SpanKind, Value
+from ragline.common.traceparent import is_sampled, is_traceparent, span_id_of, trace_id_of, traceparent_of
 
 __all__ = [
-    "TRACEPARENT",
     "Span",
     "Tracer",
     "active_tracer",
@@ -28,14 +27,10 @@ __all__ = [
     "use_tracer",
 ]
 
-TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """Format: W3C Trace Context, https://www.w3.org/TR/trace-context/."""
 
 _KEPT_SPANS = 256
 """Of a part that is not sampled, the last ones: a step of 20 s makes about a hundred."""
-
-_SAMPLED = 1
-"""The bit of a traceparent's flags."""
 
 _TRACE_ID_SPACE = 2**64
 """The lower half of a trace id is what sampling looks at, as OpenTelemetry's own samplers do, so that several services
@@ -86,8 +81,8 @@ class Span:
 
     @property
     def traceparent(self) -> str:
-        """What those are told who go on with the trace."""
-        return f"00-{self.trace_id}-{self.span_id}-{'01' if self._part.sampled else '00'}"
+        """What whoever continues the trace is given."""
+        return traceparent_of(self.trace_id, self.span_id, sampled=self._part.sampled)
 
     def child(self, name: str, kind: SpanKind = SpanKind.INTERNAL, *, started_ns: int = 0) -> "Span":
         """A span below this one, begun."""
@@ -150,9 +145,9 @@ class Tracer:
         span_id
             Of a span that was begun in a process which cannot end it any more; empty for a new one.
         """
-        if traceparent and TRACEPARENT.fullmatch(traceparent):
-            trace_id, parent_id = traceparent[3:35], traceparent[36:52]
-            sampled = bool(int(traceparent[53:], 16) & _SAMPLED)
+        if is_traceparent(traceparent):
+            trace_id, parent_id = trace_id_of(traceparent), span_id_of(traceparent)
+            sampled = is_sampled(traceparent)
         else:
             trace_id, parent_id = random_hex(32), ""
             sampled = self.samples(trace_id)

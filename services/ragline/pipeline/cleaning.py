@@ -42,9 +42,9 @@ class CleanStep:
         collection = self._ledger.collection(document.tenant, document.collection)
         manifest = self._files.manifest(document.id, document.version) if document.version else None
         keep = {chunk.id for chunk in manifest.chunks} if manifest else set()
-        if collection and not self._remover.hidden_chunks(control, collection.physical, keep=keep):
+        if collection and not self._remover.remove_hidden_chunks(control, collection.physical, keep=keep):
             return StepUnfinished(progressed=True)
         failed = {document.accepted_version} if document.state is DocumentState.FAILED else set()
         kept = {document.version} | failed
-        self._remover.old_files(control, keep_versions=kept, newest=document.accepted_version)
+        self._remover.remove_old_files(control, keep_versions=kept, newest=document.accepted_version)
         return StepDone()

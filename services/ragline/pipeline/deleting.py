@@ -40,7 +40,7 @@ class DeleteStep:
     def _delete(self, control: StepControl) -> StepOutcome:
         job = control.job
         collection = self._ledger.collection(job.tenant, job.collection)
-        if collection and not self._remover.hidden_chunks(control, collection.physical, keep=()):
+        if collection and not self._remover.remove_hidden_chunks(control, collection.physical, keep=()):
             return StepUnfinished(progressed=True)
         self._files.delete_all(job.document_id)
         for key in self._ledger.originals(job.document_id).values():

@@ -68,9 +68,10 @@ class IndexStep:
         if embedded < len(missing):
             return StepUnfinished(progressed=embedded > 0)
         self._ledger.commit(control.claim, pages=manifest.pages, chunks=len(manifest.chunks))
-        if not self._remover.hidden_chunks(control, collection.physical, keep={chunk.id for chunk in manifest.chunks}):
+        kept = {chunk.id for chunk in manifest.chunks}
+        if not self._remover.remove_hidden_chunks(control, collection.physical, keep=kept):
             return StepUnfinished(progressed=True)
-        self._remover.old_files(control, keep_versions={job.version}, newest=job.version)
+        self._remover.remove_old_files(control, keep_versions={job.version}, newest=job.version)
         counts = {"pages": manifest.pages, "chunks": len(manifest.chunks), "embedded": embedded}
         return StepDone(result={"document_id": job.document_id, "version": job.version, **counts})
 

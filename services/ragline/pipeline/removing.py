@@ -31,7 +31,7 @@ class Remover:
         self._files = files
         self._vectors = vectors
 
-    def hidden_chunks(self, control: StepControl, physical: str, *, keep: Collection[str]) -> bool:
+    def remove_hidden_chunks(self, control: StepControl, physical: str, *, keep: Collection[str]) -> bool:
         """Remove the document's chunks but those to keep.
 
         Returns
@@ -53,7 +53,7 @@ class Remover:
             self._vectors.delete(physical, hidden[start : start + _BATCH_CHUNKS])
         return True
 
-    def old_files(self, control: StepControl, *, keep_versions: Collection[int], newest: int) -> None:
+    def remove_old_files(self, control: StepControl, *, keep_versions: Collection[int], newest: int) -> None:
         """Remove pages, manifests and originals of the versions up to `newest` but those to keep."""
         document_id = control.job.document_id
         originals = self._ledger.originals(document_id)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ragline.cli.supervisor.data_folder import running_service
+from ragline.cli.supervisor.data_folder import announced_service
 from tests.support.laptop import Laptop, new_laptop
 from tests.support.waiting import wait_until
 
@@ -33,7 +33,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
 
 def test_the_demo_leaves_nothing_behind(laptop: Laptop) -> None:
     assert laptop.processes() == []
-    assert running_service(laptop.folder / "storage") is None
+    assert announced_service(laptop.folder / "storage") is None
 
 
 def test_a_killed_service_leaves_no_process_and_comes_back_with_its_documents(laptop: Laptop) -> None:

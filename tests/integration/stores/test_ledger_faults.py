@@ -29,7 +29,7 @@ from ragline.common.errors import ProtocolError, TransientError
 from ragline.common.messages import StepMessage
 from ragline.common.models import JobState
 from ragline.common.queues import Queue, Step
-from ragline.common.telemetry import new_trace
+from ragline.common.trace_context import new_trace
 from ragline.stores.ledger.keys import held_key
 from ragline.stores.ledger.scripts import redis_errors
 from ragline.stores.ledger.working import WorkLedger

@@ -20,7 +20,7 @@ from ragline.common.constants import BROKER_TIMEOUT_SECONDS
 from ragline.common.errors import TransientError
 from ragline.common.models import JobState
 from ragline.common.queues import Queue
-from ragline.common.telemetry import new_trace
+from ragline.common.trace_context import new_trace
 from ragline.stores.ledger.keys import unacked_key
 from ragline.stores.ledger.working import WorkLedger
 from ragline.stores.redis_connection import redis_client

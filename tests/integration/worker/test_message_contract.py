@@ -11,7 +11,7 @@ import redis.asyncio
 from ragline.common.constants import DEFAULT_TENANT
 from ragline.common.messages import DELIVERY_TAG_PLACEHOLDER, StepMessage, step_envelope
 from ragline.common.queues import JobKind, Queue, Step
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewJob
 from ragline.stores.ledger.keys import unacked_key
 from tests.support.stack import Stack

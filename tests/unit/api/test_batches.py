@@ -22,7 +22,7 @@ from ragline.common.errors import (
     UnsupportedMediaType,
 )
 from ragline.common.models import Submission
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewDocument
 from ragline.stores.objects import ObjectStore
 from tests.support.forms import BOUNDARY, FORM_TYPE, form, form_part

@@ -13,7 +13,7 @@ from ragline.common.config import ApiConfig
 from ragline.common.errors import GenerationNotReached, InvalidRequest
 from ragline.common.models import Submission
 from ragline.common.questions import Question, Turn
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewJob
 
 QUESTION = Question(text="How many days of leave?", top_k=3)

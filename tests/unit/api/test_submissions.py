@@ -27,7 +27,7 @@ from ragline.common.errors import (
 )
 from ragline.common.identifiers import physical_collection
 from ragline.common.models import Submission
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewDocument
 from ragline.stores.objects import ObjectStore
 

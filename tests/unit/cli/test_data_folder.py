@@ -8,8 +8,8 @@ from ragline.cli.supervisor.data_folder import (
     FolderInUse,
     RunningService,
     announce,
+    announced_service,
     locked,
-    running_service,
     without_password,
 )
 
@@ -36,16 +36,16 @@ def test_a_folder_can_be_used_again(tmp_path: Path) -> None:
 
 
 def test_a_service_is_announced_while_it_runs(tmp_path: Path) -> None:
-    assert running_service(tmp_path) is None
+    assert announced_service(tmp_path) is None
     with announce(tmp_path, SERVICE):
-        assert running_service(tmp_path) == SERVICE
+        assert announced_service(tmp_path) == SERVICE
         assert [path.name for path in tmp_path.iterdir()] == ["up.json"]
-    assert running_service(tmp_path) is None
+    assert announced_service(tmp_path) is None
 
 
 def test_a_spoiled_announcement_is_none(tmp_path: Path) -> None:
     (tmp_path / "up.json").write_text('{"pid": 1')
-    assert running_service(tmp_path) is None
+    assert announced_service(tmp_path) is None
 
 
 @pytest.mark.parametrize(

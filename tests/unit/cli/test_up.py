@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from ragline.cli import up
-from ragline.cli.supervisor.data_folder import running_service
+from ragline.cli.supervisor.data_folder import announced_service
 from ragline.cli.supervisor.plan import Extras, load_settings
 from tests.support.servers import free_port
 
@@ -26,7 +26,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Extras], 
 
         def run(self) -> int:
             self._on_ready()
-            running = running_service(tmp_path / "storage")
+            running = announced_service(tmp_path / "storage")
             print(running.observer_url if running else "not announced", file=output)
             return 0
 

@@ -13,7 +13,7 @@ from ragline.common.config import WorkerConfig
 from ragline.common.otlp import sender
 from ragline.common.span_names import PREVIOUS_ATTEMPT, SpanKind
 from ragline.common.spans import Span, Tracer, active_tracer
-from ragline.common.telemetry import new_trace
+from ragline.common.trace_context import new_trace
 from ragline.common.tracing import start_tracing, stop_tracing
 from tests.support.collector import Collector, collector
 

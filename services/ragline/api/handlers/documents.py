@@ -22,7 +22,7 @@ from ragline.common.errors import InvalidRequest, NotFound, RagError, Unsupporte
 from ragline.common.identifiers import COLLECTION_NAME, check_collection_name, check_document_name
 from ragline.common.logging import note_job
 from ragline.common.queues import JobKind
-from ragline.common.telemetry import TraceContext
+from ragline.common.trace_context import TraceContext
 from ragline.stores.ledger.accepting import NewJob
 
 __all__ = ["router"]

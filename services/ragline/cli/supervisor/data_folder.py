@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ragline.cli.failures import CannotStart
 
-__all__ = ["FolderInUse", "RunningService", "announce", "locked", "running_service", "without_password"]
+__all__ = ["FolderInUse", "RunningService", "announce", "announced_service", "locked", "without_password"]
 
 
 class FolderInUse(CannotStart):
@@ -70,8 +70,8 @@ def locked(data_dir: Path) -> Iterator[None]:
         yield
 
 
-def running_service(data_dir: Path) -> RunningService | None:
-    """Where the service of this folder was last announced; None when none is."""
+def announced_service(data_dir: Path) -> RunningService | None:
+    """The service that `ragline up` announced in this folder; a killed one may not have taken that back."""
     try:
         return RunningService.model_validate_json(_announcement(data_dir).read_bytes())
     except (OSError, ValidationError):

@@ -29,7 +29,7 @@ from ragline.common.models import JobState, Submission
 from ragline.common.queues import FIRST_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.span_names import ACCEPT, DOCUMENT_ID, JOB_ID, OUTCOME
 from ragline.common.spans import child_span
-from ragline.common.telemetry import TraceContext, new_trace
+from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.grouped_scripts import GroupedScripts
 from ragline.stores.ledger.keys import document_key, littered_key
 from ragline.stores.ledger.reading import (

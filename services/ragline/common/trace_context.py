@@ -1,12 +1,10 @@
-"""Trace context: made at the edge, kept in the job record, carried in message headers.
-
-Format: W3C Trace Context, https://www.w3.org/TR/trace-context/.
-"""
+"""Trace context: made at the edge, kept in the job record, carried in message headers."""
 
 from dataclasses import dataclass
 
 from ragline.common.identifiers import random_hex
-from ragline.common.spans import TRACEPARENT, active_tracer
+from ragline.common.spans import active_tracer
+from ragline.common.traceparent import is_traceparent, trace_id_of, traceparent_of
 
 __all__ = ["TraceContext", "new_trace"]
 
@@ -31,14 +29,13 @@ class TraceContext:
     @property
     def trace_id(self) -> str:
         """32 hex digits."""
-        return self.traceparent[3:35]
+        return trace_id_of(self.traceparent)
 
 
 def new_trace(*, traceparent: str | None = None, request_id: str | None = None) -> TraceContext:
     """A context that continues the caller's trace when it sent a valid one, or starts a new one."""
-    valid = traceparent if traceparent and TRACEPARENT.fullmatch(traceparent) else None
     return TraceContext(
-        traceparent=valid or _new_traceparent(),
+        traceparent=traceparent if is_traceparent(traceparent) else _new_traceparent(),
         request_id=request_id or f"req_{random_hex(16)}",
     )
 
@@ -46,4 +43,4 @@ def new_trace(*, traceparent: str | None = None, request_id: str | None = None) 
 def _new_traceparent() -> str:
     tracer, trace_id = active_tracer(), random_hex(32)
     sampled = tracer is None or tracer.samples(trace_id)
-    return f"00-{trace_id}-{random_hex(16)}-{'01' if sampled else '00'}"
+    return traceparent_of(trace_id, random_hex(16), sampled=sampled)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -12,10 +12,11 @@ from fastapi.testclient import TestClient
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
-from ragline.api import context as api_context
+from ragline.api import readiness
 from ragline.api.context import ApiContext
 from ragline.api.handlers import health
 from ragline.api.problems import install_problem_handlers
+from ragline.api.readiness import Readiness
 from ragline.common.config import ApiConfig
 from ragline.common.errors import TransientError
 
@@ -36,20 +37,20 @@ class Part:
 def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[EventDict]]:
     with capture_logs() as entries:
         # A logger that another test has used keeps the processors of its first use.
-        monkeypatch.setattr(api_context, "logger", structlog.get_logger())
+        monkeypatch.setattr(readiness, "logger", structlog.get_logger())
         yield entries
 
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> dict[str, Part]:
-    return {name: Part(name) for name in ("redis", "chroma")}
+    return {name: Part(name) for name in ("redis", "objects", "chroma")}
 
 
 @pytest.fixture
 def client(parts: dict[str, Part], tmp_path: Path) -> Iterator[TestClient]:
     context = ApiContext(ApiConfig(object_store_url=tmp_path.as_uri()))
-    patched: Any = context
-    patched.ledger, patched.ping_chroma = parts["redis"], parts["chroma"].ping
+    redis, objects, chroma = (cast("Any", parts[name]) for name in ("redis", "objects", "chroma"))
+    context.readiness = Readiness(ledger=redis, objects=objects, chroma=chroma)
     app = FastAPI()
     install_problem_handlers(app)
     app.state.context = context

@@ -1,5 +1,8 @@
 """Queues, steps and tasks fit together, and so do the times that are counted on them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from ragline.common.constants import (
@@ -32,6 +35,14 @@ def test_every_task_belongs_to_one_step() -> None:
     tasks = [route.task for route in ROUTES.values()]
     assert len(set(tasks)) == len(tasks)
     assert not set(tasks) & CANVAS_TASKS.keys()
+
+
+def test_the_guide_lists_the_tasks_of_every_queue() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "queue-system-guide.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (`\w+_task`(?:, `\w+_task`)*) \|", guide, re.MULTILINE))
+    told = {queue: set(re.findall(r"\w+_task", tasks)) for queue, tasks in rows.items()}
+    tasks = {**{route.task: route.queue for route in ROUTES.values()}, **CANVAS_TASKS}
+    assert told == {queue: {task for task, its in tasks.items() if its is queue} for queue in Queue}
 
 
 def test_every_queue_has_work_and_a_purpose() -> None:

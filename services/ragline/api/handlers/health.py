@@ -45,15 +45,9 @@ async def healthz() -> dict[str, str]:
     responses={200: {"content": {"application/json": {"example": _READY}}}},
 )
 async def readyz(request: Request, context: Context) -> dict[str, str] | Response:
-    checks = (context.ledger.ping(), context.objects.ping(), context.ping_chroma())
-    outcomes = await asyncio.gather(*checks, return_exceptions=True)
-    for outcome in outcomes:
-        if isinstance(outcome, BaseException) and not isinstance(outcome, RagError):
-            raise outcome
-    missing = [outcome for outcome in outcomes if isinstance(outcome, RagError)]
-    context.note_readiness(missing)
+    missing = await context.readiness.missing()
     if missing:
-        details = "; ".join(outcome.detail for outcome in missing)
+        details = "; ".join(error.detail for error in missing)
         # Answered here: what is raised is logged, and a probe asks every few seconds.
         return problem_response(TransientError("ragline", "readiness", details), *ids_of(request))
     return _READY

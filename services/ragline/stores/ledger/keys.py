@@ -1,4 +1,4 @@
-"""Names of the ledger's keys, for reading; the Lua scripts make the same names in `prelude.lua`."""
+"""Names of those keys of the ledger that Python reads or writes itself; `prelude.lua` makes the same for the scripts."""
 
 from ragline.common.queues import Queue
 

@@ -49,7 +49,7 @@ if not space then
   local generation = redis.call('HGET', generations_key(a.tenant), a.collection) or 0
   redis.call('HSET', col, 'tenant', a.tenant, 'name', a.collection, 'generation', generation, 'space', a.space,
     'physical', a.physical, 'chunks', 0, 'created_at', now)
-  redis.call('SADD', P .. 'collections:' .. a.tenant, a.collection)
+  redis.call('SADD', collections_key(a.tenant), a.collection)
 end
 if not id then
   id = a.document_id
@@ -63,7 +63,7 @@ else
   if is_open(job) then cancel(job, 'superseded', 'replaced by job ' .. a.job_id) end
 end
 local version = redis.call('HINCRBY', doc, 'accepted_version', 1)
-redis.call('HSET', doc .. ':originals', version, a.object_key)
+redis.call('HSET', originals_key(id), version, a.object_key)
 set_state(doc, 'accepted', 'job_id', a.job_id, 'sha256', a.sha256, 'size_bytes', a.size_bytes,
   'fingerprint', a.fingerprint, 'error_code', '', 'error_detail', '')
 -- Uploads become visible in any order. Each is promised a generation above all that were; whoever demands it waits until

@@ -45,7 +45,7 @@ elseif a.kind == 'clean' then
 elseif a.kind == 'drop' then
   redis.call('HSET', col, 'drop_job', a.job_id)
   redis.call('HINCRBY', col, 'generation', 1)
-  redis.call('SREM', P .. 'collections:' .. a.tenant, a.collection)
+  redis.call('SREM', collections_key(a.tenant), a.collection)
 end
 create()
 dispatch(a.job_id, a.queue, template)

@@ -7,11 +7,11 @@ local job = job_key(id)
 local tenant, collection = get(job, 'tenant'), get(job, 'collection')
 redis.call('HSET', job, 'result', result, 'error_code', '', 'error_detail', '')
 if get(job, 'kind') == 'delete' then
-  local doc = doc_key(get(job, 'document_id'))
+  local document = get(job, 'document_id')
   set_document(job, 'deleted')
-  redis.call('ZREM', documents_key(tenant, collection), get(job, 'document_id'))
-  redis.call('DEL', doc .. ':originals')
-  redis.call('PEXPIRE', doc, RETENTION_MS)
+  redis.call('ZREM', documents_key(tenant, collection), document)
+  redis.call('DEL', originals_key(document))
+  redis.call('PEXPIRE', doc_key(document), RETENTION_MS)
 end
 if get(job, 'kind') == 'drop' then
   redis.call('HSET', generations_key(tenant), collection, get(collection_key(tenant, collection), 'generation'))

@@ -17,7 +17,7 @@ end
 local now, queues = now_ms(), {}
 for i, queue in ipairs(ARGV) do
   local held = redis.call('ZCARD', held_key(queue))
-  local in_flight, workers = redis.call('HLEN', 'unacked:' .. queue), redis.call('ZCOUNT', workers_key(queue), now, '+inf')
+  local in_flight, workers = redis.call('HLEN', unacked_key(queue)), redis.call('ZCOUNT', workers_key(queue), now, '+inf')
   queues[i] = { redis.call('LLEN', queue) + held, held, in_flight, workers, waited_ms(queue, now) }
 end
 local info = {}

@@ -1,10 +1,13 @@
--- Shared by every script of the ledger. Key names are made here and in keys.py, nowhere else.
+-- Shared by every script of the ledger. Names of keys that several scripts share are made here; a name that only one
+-- script knows stands in that one. keys.py makes those that Python needs.
 local P = 'ragline:'
 local MINUTE_MS, DAY_MS = 60000, 86400000
 
 local function job_key(id) return P .. 'job:' .. id end
 local function events_key(id) return P .. 'job:' .. id .. ':events' end
 local function doc_key(id) return P .. 'doc:' .. id end
+local function originals_key(id) return doc_key(id) .. ':originals' end
+local function collections_key(tenant) return P .. 'collections:' .. tenant end
 local function collection_key(tenant, name) return P .. 'collection:' .. tenant .. ':' .. name end
 local function documents_key(tenant, name) return collection_key(tenant, name) .. ':documents' end
 local function names_key(tenant, name) return collection_key(tenant, name) .. ':names' end
@@ -13,10 +16,13 @@ local function pending_key(tenant, name) return collection_key(tenant, name) .. 
 -- The last generation of collections that are gone: one of the same name goes on from there, so that none comes twice.
 local function generations_key(tenant) return P .. 'generations:' .. tenant end
 local function fence_key(id) return doc_key(id) .. ':writer' end
+local function seq_key(queue) return P .. 'seq:' .. queue end
 local function queued_key(queue, tenant) return P .. 'queued:' .. queue .. (tenant and ':' .. tenant or '') end
 local function held_key(queue, tenant) return P .. 'held:' .. queue .. (tenant and ':' .. tenant or '') end
 local function workers_key(queue) return P .. 'workers:' .. queue end
 local function held_tenants_key(queue) return P .. 'held-tenants:' .. queue end
+-- Kombu's: what was delivered and is not finished.
+local function unacked_key(queue) return 'unacked:' .. queue end
 local LEASES, DELAYED, LITTERED = P .. 'leases', P .. 'delayed', P .. 'littered'
 
 -- Leases use the server's clock, so a worker whose clock is wrong can neither keep nor steal one.
@@ -85,7 +91,7 @@ end
 -- Puts one message on a queue. Sequence numbers order the messages of a queue, so that a vanished one can be told
 -- from one that still waits.
 local function push(id, queue, tenant)
-  local seq = redis.call('INCR', P .. 'seq:' .. queue)
+  local seq = redis.call('INCR', seq_key(queue))
   local tag = 'ragline-' .. seq .. '-' .. id
   redis.call('LPUSH', queue, (string.gsub(get(job_key(id), 'message'), '__DELIVERY_TAG__', tag)))
   redis.call('ZADD', queued_key(queue), seq, id)
@@ -196,7 +202,7 @@ local function undo_drop(job)
   if get(job, 'kind') ~= 'drop' then return end
   local tenant, name = get(job, 'tenant'), get(job, 'collection')
   redis.call('HDEL', collection_key(tenant, name), 'drop_job')
-  redis.call('SADD', P .. 'collections:' .. tenant, name)
+  redis.call('SADD', collections_key(tenant), name)
 end
 
 local function fail(id, code, detail)

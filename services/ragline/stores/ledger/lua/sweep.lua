@@ -59,7 +59,7 @@ local function look(queue)
       oldest = oldest or tonumber(seq)
     end
   end
-  if not oldest and #window < 20 then oldest = tonumber(redis.call('GET', P .. 'seq:' .. queue) or 0) + 1 end
+  if not oldest and #window < 20 then oldest = tonumber(redis.call('GET', seq_key(queue)) or 0) + 1 end
   return oldest or 0, waiting
 end
 

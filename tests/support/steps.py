@@ -112,9 +112,9 @@ class MemoryLedger:
         try:
             yield
         finally:
-            self.release(claim)
+            self.release_fence(claim)
 
-    def release(self, _claim: Claim) -> None:
+    def release_fence(self, _claim: Claim) -> None:
         self.fence_held = False
 
     def forget_originals(self, document_id: str, versions: Sequence[int]) -> None:

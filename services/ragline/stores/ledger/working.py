@@ -39,7 +39,7 @@ _DOCUMENT_STATES = {
 }
 _CALLS = (
     "claim", "renew", "record", "advance", "hand_back", "retry", "fail", "commit", "finish",
-    "delete_documents", "fence", "mark", "release",
+    "delete_documents", "fence", "mark", "release_fence",
 )  # fmt: skip
 _MAX_DETAIL_CHARS = 2_000
 
@@ -234,7 +234,7 @@ class WorkLedger:
         try:
             yield
         finally:
-            self.release(claim)
+            self.release_fence(claim)
 
     def finish(self, claim: Claim, result: object, kept: KeptAnswer | None = None) -> None:
         """End the job as succeeded.
@@ -332,9 +332,9 @@ class WorkLedger:
         saved = orjson.dumps(checkpoint) if checkpoint is not None else ""
         self._effect("record", claim, done, total, unit, saved, *flat)
 
-    def release(self, claim: Claim) -> None:
+    def release_fence(self, claim: Claim) -> None:
         """Give the document's fence back, whether or not the claim still holds."""
-        self._call("release", claim.job.id, claim.token, claim.job.document_id)
+        self._call("release_fence", claim.job.id, claim.token, claim.job.document_id)
 
     def renew(self, claims: Sequence[Claim]) -> list[ClaimState]:
         """Keep claims alive for another lease; one state each."""

@@ -43,7 +43,7 @@ if doc and get(doc, 'sha256') == a.sha256 and get(doc, 'fingerprint') == a.finge
   end
 end
 
-local refusal = crowded(a)
+local refusal = backlog_refusal(a)
 if refusal then return refusal end
 if not space then
   local generation = redis.call('HGET', generations_key(a.tenant), a.collection) or 0

@@ -31,7 +31,7 @@ if a.answer_key ~= '' then
     return remember(a, { 'cached', a.job_id, '' })
   end
 end
-local refusal = a.kind == 'query' and penniless(a) or crowded(a)
+local refusal = a.kind == 'query' and budget_refusal(a) or backlog_refusal(a)
 if refusal then return refusal end
 
 if a.kind == 'delete' then

@@ -41,7 +41,7 @@ local function waiting(queue, tenant)
 end
 
 -- A refusal when too much waits already on one of the queues that the work will go through.
-local function crowded(a)
+local function backlog_refusal(a)
   for _, queue in ipairs(a.queues) do
     if waiting(queue, a.tenant) >= a.max_backlog_per_tenant then return { 'backlog_full', seconds_to_drain(queue) } end
     if waiting(queue) >= a.max_backlog then return { 'overloaded', seconds_to_drain(queue) } end
@@ -49,7 +49,7 @@ local function crowded(a)
 end
 
 -- A refusal when the tenant has used up its tokens of this day (UTC).
-local function penniless(a)
+local function budget_refusal(a)
   if a.tokens_per_day == 0 then return nil end
   local now = now_ms()
   if tonumber(redis.call('GET', tokens_key(a.tenant, now)) or 0) < a.tokens_per_day then return nil end

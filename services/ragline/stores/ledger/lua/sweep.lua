@@ -31,7 +31,7 @@ local function release_held(queue)
 end
 
 -- What is known of a claim that nobody will speak for any more.
-local function testify(id)
+local function lost_claim(id)
   local row = redis.call('HMGET', job_key(id), 'id', 'step', 'queue', 'tenant', 'document_id', 'worker', 'attempts',
     'request_id', 'traceparent', 'span', 'claimed_at', 'lease_until')
   row[#row + 1] = now
@@ -39,7 +39,7 @@ local function testify(id)
 end
 
 for _, id in ipairs(jobs_until(LEASES, now)) do
-  lost[#lost + 1] = testify(id)
+  lost[#lost + 1] = lost_claim(id)
   if count_crash(id) then dispatch_again(id, 'lease_expired') end
 end
 
@@ -50,7 +50,7 @@ end
 
 -- Queues are first in, first out: the messages before the oldest waiting one have left. Answers its sequence number,
 -- and the jobs whose messages are among the oldest: kombu puts a message it hands back at either end.
-local function look(queue)
+local function oldest_messages(queue)
   local window, oldest, waiting = redis.call('LRANGE', queue, -20, -1), nil, {}
   for i = #window, 1, -1 do
     local seq, id = string.match(window[i], '"delivery_tag": ?"ragline%-(%d+)%-([%w_]+)"')
@@ -69,7 +69,7 @@ for i = 4, #ARGV do
   local queue = ARGV[i]
   local looks = P .. 'looks:' .. queue
   if number(looks, 'at') + grace_ms / 2 <= now then
-    local oldest, waiting = look(queue)
+    local oldest, waiting = oldest_messages(queue)
     local gone = jobs_until(queued_key(queue), string.format('(%d', number(looks, 'before')))
     for _, id in ipairs(gone) do
       if not waiting[id] then

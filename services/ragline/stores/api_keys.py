@@ -18,7 +18,7 @@ import redis.asyncio
 
 from ragline.common.access import Scope
 from ragline.common.errors import Conflict, InvalidRequest, NotFound
-from ragline.stores.ledger.scripts import redis_errors
+from ragline.stores.redis_errors import redis_errors
 
 __all__ = ["ApiKeyAdministration", "ApiKeys", "StoredKey", "check_tenant_name", "token_digest"]
 

@@ -23,7 +23,8 @@ from ragline.common.metrics import (
     REDIS_MEMORY_LIMIT,
 )
 from ragline.common.queues import Queue
-from ragline.stores.ledger.scripts import redis_errors, script_source
+from ragline.stores.ledger.scripts import script_source
+from ragline.stores.redis_errors import redis_errors
 
 __all__ = ["MeasurementWriter", "MetricsStore"]
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from limits.aio.storage.redis.bridge import RedisBridge
 
 from ragline.stores.grouped_scripts import GroupedScripts
-from ragline.stores.ledger.scripts import redis_errors
+from ragline.stores.redis_errors import redis_errors
 
 __all__ = ["WINDOW", "RateLimits", "RedisRateLimits", "Usage"]
 

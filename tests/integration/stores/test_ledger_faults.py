@@ -31,8 +31,8 @@ from ragline.common.models import JobState
 from ragline.common.queues import Queue, Step
 from ragline.common.trace_context import new_trace
 from ragline.stores.ledger.keys import held_key
-from ragline.stores.ledger.scripts import redis_errors
 from ragline.stores.ledger.working import WorkLedger
+from ragline.stores.redis_errors import redis_errors
 from tests.support.ledger import Ledger, new_document
 from tests.support.servers import Process, free_port, valkey_server
 from tests.support.waiting import wait_until

@@ -42,8 +42,9 @@ from ragline.stores.ledger.reading import (
     check_job,
 )
 from ragline.stores.ledger.records import document_record
-from ragline.stores.ledger.scripts import redis_errors, script_source
+from ragline.stores.ledger.scripts import script_source
 from ragline.stores.ledger.sweeping import Swept, swept
+from ragline.stores.redis_errors import redis_errors
 
 __all__ = ["AcceptLedger", "Bounds", "Idempotency", "NewDocument", "NewJob"]
 

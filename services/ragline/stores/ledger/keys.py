@@ -1,4 +1,4 @@
-"""Names of those keys of the ledger that Python reads or writes itself; `prelude.lua` makes the same for the scripts."""
+"""Names of the keys that Python reads or writes itself; `prelude.lua` makes the same names for the scripts."""
 
 from ragline.common.queues import Queue
 

@@ -28,7 +28,8 @@ from ragline.stores.ledger.keys import (
     workers_key,
 )
 from ragline.stores.ledger.records import collection_record, document_record, job_record
-from ragline.stores.ledger.scripts import redis_errors, script_source
+from ragline.stores.ledger.scripts import script_source
+from ragline.stores.redis_errors import redis_errors
 
 __all__ = ["Claim", "ClaimLost", "ClaimState", "KeptAnswer", "WorkLedger"]
 

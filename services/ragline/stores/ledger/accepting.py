@@ -1,4 +1,4 @@
-"""The ledger as the API changes it: accept, cancel, sweep. Asynchronous; one instance a process."""
+"""The ledger as the API changes it: accept, cancel, sweep, queue cleaning. Asynchronous; one instance a process."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ __all__ = ["AcceptLedger", "Bounds", "Idempotency", "NewDocument", "NewJob"]
 _CALLS = ("accept_document", "accept_job", "cancel", "sweep")
 
 _CLEANING_LIMIT = 20
-"""Documents one sweep has cleaned: what a cleaning job forgets to do, the next upload of the document does."""
+"""Most documents one sweep queues cleaning for: what a cleaning job forgets to do, the next upload of the document does."""
 
 _SWEEP_LIMIT = 500
 """Jobs a sweep moves per kind: it holds up the server for about 10 ms at most."""
@@ -154,7 +154,9 @@ class NewJob:
 
 
 class AcceptLedger(ReadLedger):
-    """Accepts work, and reads. All methods raise `TransientError` when Redis is away.
+    """Accepts and cancels work, queues again what was lost, queues cleaning, and reads.
+
+    All methods raise `TransientError` when Redis is away.
 
     Parameters
     ----------
@@ -270,7 +272,7 @@ class AcceptLedger(ReadLedger):
                 pass
 
     async def queue_cleaning(self) -> int:
-        """Queue a cleaning job for documents that failed, cancelled or replaced uploads left something behind of.
+        """Queue a cleaning job for each document of which a failed, cancelled or replaced upload left something behind.
 
         Returns
         -------

@@ -111,7 +111,7 @@ class WorkLedger:
     """Claims and reports.
 
     Every method that takes a `Claim` raises `ClaimLost` when the token is no longer the current one, and changes
-    nothing then. All raise `TransientError` when Redis is away.
+    nothing then; only `release_fence` does not ask, as whoever was replaced has to give it back too. All raise `TransientError` when Redis is away.
     """
 
     def __init__(self, client: "redis.Redis") -> None:

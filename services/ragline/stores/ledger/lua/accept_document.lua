@@ -34,7 +34,7 @@ if doc and get(doc, 'sha256') == a.sha256 and get(doc, 'fingerprint') == a.finge
       set_metadata(a.tenant, a.collection, id, a.metadata)
     end
     local generation = get(doc, 'generation') or '0'
-    create_job(a.job_id, { 'tenant', a.tenant, 'kind', 'ingest', 'step', 'index', 'queue', 'vectorstore', 'message', '',
+    create_job(a.job_id, { 'tenant', a.tenant, 'kind', 'ingest', 'step', 'index', 'queue', 'vectorstore',
       'collection', a.collection, 'params', a.params, 'traceparent', a.traceparent, 'request_id', a.request_id,
       'version', get(doc, 'version'), 'document_id', id, 'generation', generation })
     redis.call('HSET', job_key(a.job_id), 'result', cjson.encode({ document_id = id, unchanged = true }))
@@ -71,7 +71,7 @@ set_state(doc, 'accepted', 'job_id', a.job_id, 'sha256', a.sha256, 'size_bytes',
 local generation = math.max(number(col, 'promised'), number(col, 'generation')) + 1
 redis.call('HSET', col, 'promised', generation)
 redis.call('ZADD', pending_key(a.tenant, a.collection), generation, a.job_id)
-create_job(a.job_id, { 'tenant', a.tenant, 'kind', 'ingest', 'step', 'convert', 'queue', a.queue, 'message', '',
+create_job(a.job_id, { 'tenant', a.tenant, 'kind', 'ingest', 'step', 'convert', 'queue', a.queue,
   'collection', a.collection, 'params', a.params, 'traceparent', a.traceparent, 'request_id', a.request_id,
   'version', version, 'document_id', id, 'generation', generation, 'metadata', a.metadata })
 dispatch(a.job_id, a.queue, template)

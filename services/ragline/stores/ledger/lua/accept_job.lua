@@ -15,7 +15,7 @@ if a.collection ~= '' then
   if a.space ~= '' and space ~= a.space then return { 'space_mismatch', space } end
 end
 local function create()
-  create_job(a.job_id, { 'tenant', a.tenant, 'kind', a.kind, 'step', a.step, 'queue', a.queue, 'message', '', 'collection',
+  create_job(a.job_id, { 'tenant', a.tenant, 'kind', a.kind, 'step', a.step, 'queue', a.queue, 'collection',
     a.collection, 'document_id', a.document_id, 'params', a.params, 'traceparent', a.traceparent, 'request_id',
     a.request_id, 'answer_key', a.answer_key, 'keep_answer_ms', a.keep_answer_ms })
 end

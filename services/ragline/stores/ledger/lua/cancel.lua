@@ -8,5 +8,5 @@ if get(job, 'step_state') == 'leased' then
   redis.call('HSET', job, 'cancel', 1)
   return 'requested'
 end
-cancel(id, 'cancelled', 'cancelled on request')
+cancel_on_request(id)
 return 'cancelled'

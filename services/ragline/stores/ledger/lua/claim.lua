@@ -15,7 +15,7 @@ if step_state == 'leased' then
   redis.call('HSET', job, 'queued_at', lease_until, 'cold', 0)
 end
 if get(job, 'cancel') == '1' then
-  cancel(id, 'cancelled', 'cancelled on request')
+  cancel_on_request(id)
   return { 'done' }
 end
 if number(job, 'attempts') >= max_attempts then

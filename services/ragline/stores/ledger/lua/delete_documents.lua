@@ -10,7 +10,7 @@ for i = 3, #ARGV, 3 do
   if state and state ~= 'deleting' and state ~= 'deleted' then
     hide_document(document, job)
     create_job(job, { 'tenant', get(drop, 'tenant'), 'kind', 'delete', 'step', 'delete', 'queue', get(drop, 'queue'),
-      'message', '', 'collection', get(drop, 'collection'), 'document_id', document, 'params', '{}',
+      'collection', get(drop, 'collection'), 'document_id', document, 'params', '{}',
       'traceparent', get(drop, 'traceparent'), 'request_id', get(drop, 'request_id') })
     dispatch(job, get(drop, 'queue'), template)
   elseif state == 'deleting' and not is_open(get(doc_key(document), 'job_id')) then

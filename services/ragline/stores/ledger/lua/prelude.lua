@@ -229,13 +229,15 @@ local function cancel(id, code, detail)
   close(id, 'cancelled')
 end
 
+local function cancel_on_request(id) cancel(id, 'cancelled', 'cancelled on request') end
+
 -- 'ok' while this token holds the claim; every effect of a worker asks first, so a zombie changes nothing.
 local function check_claim(id, token)
   local job = job_key(id)
   local state = get(job, 'step_state')
   if state ~= 'leased' or get(job, 'token') ~= token then return 'lost' end
   if get(job, 'cancel') == '1' then
-    cancel(id, 'cancelled', 'cancelled on request')
+    cancel_on_request(id)
     return 'cancelled'
   end
   return 'ok'
@@ -246,7 +248,8 @@ local function create_job(id, fields)
   redis.call('HSET', job, 'id', id, 'state', 'queued', 'step_state', 'queued', 'token', 0, 'attempts', 0,
     'interruptions', 0, 'crashes', 0, 'progress_done', 0, 'progress_total', 0, 'progress_unit', '', 'cancel', 0,
     'created_at', now_ms(), 'started_at', 0, 'finished_at', 0, 'checkpoint', '', 'result', '', 'worker', '',
-    'error_code', '', 'error_detail', '', 'document_id', '', 'collection', '', 'version', 0, 'generation', 0, unpack(fields))
+    'message', '', 'error_code', '', 'error_detail', '', 'document_id', '', 'collection', '', 'version', 0,
+    'generation', 0, unpack(fields))
   count('jobs_accepted', get(job, 'kind'))
 end
 
@@ -300,7 +303,7 @@ local function count_crash(id)
   end_claim(job, 'lost')
   redis.call('HSET', job, 'step_state', 'lost')
   if get(job, 'cancel') == '1' then
-    cancel(id, 'cancelled', 'cancelled on request')
+    cancel_on_request(id)
     return false
   end
   if crashes >= MAX_CRASHES then

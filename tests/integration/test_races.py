@@ -106,7 +106,7 @@ def test_failed_uploads_leave_one_original(stack: Stack) -> None:
 def test_a_failing_link_fails_its_job_and_no_worker(stack: Stack) -> None:
     async def accept() -> str:
         async with redis.asyncio.Redis.from_url(stack.redis_url, decode_responses=True) as client:
-            # The API refuses it; a job of an older release may hold it all the same.
+            # The API refuses it; a worker has to bear it all the same.
             params = {"workflow": "chain", "x": 1, "y": 1, "divisor": 0}
             new = NewJob(tenant=DEFAULT_TENANT, kind=JobKind.WORKFLOW, params=params)
             return (await AcceptLedger(client).accept_job(new, new_trace())).job_id

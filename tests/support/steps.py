@@ -233,7 +233,7 @@ class ScriptedControl:
 
     @property
     def claim(self) -> Claim:
-        return Claim(job=self.job, token="1", checkpoint=self.checkpoint)
+        return Claim(job=self.job, token="1", checkpoint=self.checkpoint, queued_at=0, claimed_at=0)
 
     def report(
         self,

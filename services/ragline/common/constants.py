@@ -5,7 +5,6 @@ from pathlib import Path
 
 __all__ = [
     "BROKER_TIMEOUT_SECONDS",
-    "CENSUS_KEYS",
     "CHROMA_WRITE_BATCH_CHUNKS",
     "CLAIM_LIMIT",
     "DEFAULT_TENANT",
@@ -61,10 +60,6 @@ requests of 64 chunks, each bounded by 10 s)."""
 
 SWEEP_INTERVAL = timedelta(seconds=1)
 """Pause between sweeps of the ledger; also the resolution of retry delays."""
-
-CENSUS_KEYS = 500
-"""Keys of which each sweep counts the documents that are not counted: 0.6 ms a sweep, ten minutes for all of
-300,000 keys (measured)."""
 
 VANISHED_GRACE = timedelta(seconds=10)
 """A message that left its queue this long ago without a claim is lost: a claim follows delivery within milliseconds."""

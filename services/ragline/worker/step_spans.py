@@ -72,8 +72,7 @@ def note_claim(span: Span, claim: Claim, *, worker: str, ready_at: float) -> Non
     span.attributes |= {TENANT: job.tenant, DOCUMENT_ID: job.document_id} if job.document_id else {TENANT: job.tenant}
     if claim.previous_span:
         span.links.append((claim.previous_span, PREVIOUS_ATTEMPT))
-    if claim.queued_at:
-        _note_wait(span, claim, ready_at=ready_at)
+    _note_wait(span, claim, ready_at=ready_at)
 
 
 def note_outcome(outcome: str, error: BaseException | None = None) -> None:

@@ -313,7 +313,7 @@ def test_an_upload_that_fails_keeps_no_reader_waiting(ledger: Ledger) -> None:
 
 
 def test_an_upload_that_is_gone_keeps_no_reader_waiting(ledger: Ledger) -> None:
-    """As after a backup that was restored without its job, or an end that the release before did not note here."""
+    """As after a backup that was restored without its job."""
     submission = ledger.upload()
     ledger.client.delete(f"ragline:job:{submission.job_id}")
     assert _has(ledger, submission.generation)

@@ -1,8 +1,6 @@
-"""What the ledger counts beside the counts that its model is held against: other kinds of jobs, old releases."""
+"""What the ledger counts beside the counts that its model is held against: other kinds of jobs, waits, sweeps."""
 
 from datetime import timedelta
-
-import pytest
 
 from ragline.common.errors import InternalError
 from ragline.common.metrics import (
@@ -13,16 +11,12 @@ from ragline.common.metrics import (
     JOBS_ENDED,
     QUEUE_WAIT,
     REDISPATCHES,
-    STEP_DURATION,
     STEPS,
     SWEEPS,
 )
-from ragline.common.models import Submission
 from ragline.common.queues import JobKind, Queue
-from ragline.stores.ledger import accepting, scripts
 from ragline.stores.ledger.accepting import NewJob
-from ragline.stores.ledger.keys import document_key, job_key, metrics_key
-from ragline.stores.ledger.scripts import script_source
+from ragline.stores.ledger.keys import job_key, metrics_key
 from ragline.stores.ledger.working import KeptAnswer
 from tests.support.ledger import COLLECTION, Ledger, expire_lease, new_query
 from tests.support.ledger_counts import counted, observations
@@ -35,12 +29,6 @@ def _metrics(ledger: Ledger) -> dict[str, str]:
 
 def _documents(ledger: Ledger) -> dict[tuple[str, ...], int]:
     return counted(_metrics(ledger), DOCUMENTS)
-
-
-def _change_uncounted(ledger: Ledger, submission: Submission, state: str) -> None:
-    """What a release does that does not count."""
-    assert submission.document_id is not None
-    ledger.client.hset(document_key(submission.document_id), "state", state)
 
 
 def test_waits_are_counted_by_how_long_they_were(ledger: Ledger) -> None:
@@ -124,66 +112,6 @@ def test_dropped_collection_leaves_no_document_counted(ledger: Ledger) -> None:
         deletion = ledger.document(upload.document_id).job_id
         ledger.working.finish(ledger.start(deletion), {})
     assert _documents(ledger) == {}
-
-
-def test_claim_of_the_release_before_has_no_duration(ledger: Ledger) -> None:
-    submission = ledger.upload()
-    claim = ledger.start(submission.job_id)
-    ledger.client.hdel(job_key(submission.job_id), "claimed_at")
-    ledger.working.hand_back(claim, interrupted=False, progressed=True)
-    metrics = _metrics(ledger)
-    assert counted(metrics, STEPS) == {("document", "convert", "handed_back"): 1}
-    assert observations(metrics, STEP_DURATION) == 0
-
-
-def test_documents_of_the_release_before_are_counted_by_sweeps(ledger: Ledger) -> None:
-    uploads = [ledger.upload(name=f"{number}.pdf") for number in range(3)]
-    ledger.commit(uploads[0])
-    ledger.client.delete(metrics_key())
-    for upload in uploads:
-        assert upload.document_id is not None
-        ledger.client.hdel(document_key(upload.document_id), "counted")
-    ledger.sweep()
-    assert _documents(ledger) == {("indexed",): 1, ("accepted",): 2}
-    ledger.sweep()
-    assert _documents(ledger) == {("indexed",): 1, ("accepted",): 2}
-
-
-def test_document_that_was_never_counted_is_counted_at_its_next_change(ledger: Ledger) -> None:
-    submission = ledger.upload()
-    ledger.client.delete(metrics_key())
-    assert submission.document_id is not None
-    ledger.client.hdel(document_key(submission.document_id), "counted")
-    ledger.start(submission.job_id)
-    assert _documents(ledger) == {("converting",): 1}
-
-
-@pytest.mark.parametrize("then", ["swept", "changed"])
-def test_state_that_another_release_changed_is_put_right(ledger: Ledger, then: str) -> None:
-    submission = ledger.upload()
-    claim = ledger.index(submission)
-    _change_uncounted(ledger, submission, "failed")
-    assert _documents(ledger) == {("indexing",): 1}
-    if then == "swept":
-        ledger.sweep()
-        assert _documents(ledger) == {("failed",): 1}
-    else:
-        ledger.working.commit(claim, pages=1, chunks=1)
-        assert _documents(ledger) == {("indexed",): 1}
-
-
-def test_census_comes_to_every_document_in_pieces(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scripts, "CENSUS_KEYS", 20)
-    monkeypatch.setattr(accepting, "script_source", script_source.__wrapped__)
-    with Ledger(valkey_url) as ledger:
-        ledger.client.flushdb()
-        for number in range(40):
-            _change_uncounted(ledger, ledger.upload(name=f"{number}.pdf"), "failed")
-        ledger.sweep()
-        assert 0 < _documents(ledger)["accepted",] < 40
-        for _ in range(20):
-            ledger.sweep()
-        assert _documents(ledger) == {("failed",): 40}
 
 
 def test_job_that_needed_no_work_took_no_time(ledger: Ledger) -> None:

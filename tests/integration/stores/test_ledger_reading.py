@@ -14,7 +14,6 @@ from ragline.stores.ledger.keys import document_key, events_key, job_key, metada
 from tests.support.ledger import COLLECTION, Ledger, new_query
 
 LASTING = (
-    "ragline:census",
     "ragline:collection:",
     "ragline:collections:",
     "ragline:doc:",
@@ -23,7 +22,7 @@ LASTING = (
     "ragline:seq:",
 )
 """What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue, what
-was counted and where the census is."""
+was counted."""
 
 WORKING = ("ragline:job:", "ragline:queued:", "ragline:leases", "ragline:delayed")
 """What stays while there is work."""

@@ -100,14 +100,6 @@ def test_attempt_without_a_span_leaves_none(ledger: Ledger) -> None:
     assert ledger.start(submission.job_id).previous_span == ""
 
 
-def test_job_queued_by_the_release_before_does_not_say_since_when(ledger: Ledger) -> None:
-    submission = ledger.upload()
-    ledger.client.hdel(job_key(submission.job_id), "queued_at", "cold")
-    claim = ledger.start(submission.job_id)
-    assert (claim.queued_at, claim.cold, claim.claimed_at > 0) == (0, False, True)
-    assert ledger.events(submission.job_id)[0].data == {"step": "convert", "attempt": 1}
-
-
 def test_claim_passed_on_by_another_process_knows_its_times(ledger: Ledger) -> None:
     claim = ledger.start(ledger.upload().job_id)
     passed_on = ledger.working.claim_of(claim.job.id, claim.token)

@@ -77,7 +77,7 @@ def _claim(step: Step) -> Claim:
             "attempts": 1,
         }
     )
-    return Claim(job=job, token="1", checkpoint={})
+    return Claim(job=job, token="1", checkpoint={}, queued_at=0, claimed_at=0)
 
 
 def _nothing() -> None:

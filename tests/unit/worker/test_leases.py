@@ -47,7 +47,7 @@ def keeper(ledger: RenewingLedger, monkeypatch: pytest.MonkeyPatch) -> Iterator[
 
 
 def _claim(token: str) -> Claim:
-    return Claim(job=make_job(), token=token, checkpoint={})
+    return Claim(job=make_job(), token=token, checkpoint={}, queued_at=0, claimed_at=0)
 
 
 def _step(**changes: Any) -> RunningStep:  # noqa: ANN401 - attributes of a step

@@ -51,7 +51,8 @@ __all__ = ["AcceptLedger", "Bounds", "Idempotency", "NewDocument", "NewJob"]
 _CALLS = ("accept_document", "accept_job", "cancel", "sweep")
 
 _CLEANING_LIMIT = 20
-"""Most documents one sweep queues cleaning for: what a cleaning job forgets to do, the next upload of the document does."""
+"""Most documents one sweep queues cleaning for. What a cleaning job forgets to do, the next upload of the
+document does."""
 
 _SWEEP_LIMIT = 500
 """Jobs a sweep moves per kind: it holds up the server for about 10 ms at most."""

@@ -8,7 +8,6 @@ from functools import cache
 from importlib.resources import files
 
 from ragline.common.constants import (
-    CENSUS_KEYS,
     EMBED_JOB_RETENTION,
     EVENT_STREAM_MAX_EVENTS,
     INGEST_JOB_RETENTION,
@@ -27,7 +26,6 @@ def script_source(name: str) -> str:
     """Text of one script with the shared prelude in front and the constants it needs."""
     constants = {
         "BUCKETS": _buckets(),
-        "CENSUS_KEYS": CENSUS_KEYS,
         "MAX_EVENTS": EVENT_STREAM_MAX_EVENTS,
         "MAX_CRASHES": MAX_CRASHES,
         "TENANT_SHARE": TENANT_SHARE,

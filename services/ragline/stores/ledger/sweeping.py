@@ -57,7 +57,7 @@ def swept(answer: tuple[Sequence[Sequence[Any]], int, int]) -> Swept:
     return Swept(lost=tuple(_lost_claim(*row) for row in rows), due=due, vanished=vanished)
 
 
-def _lost_claim(*row: Any) -> LostClaim:  # noqa: ANN401 - strings, numbers, and None for what a release before left out
+def _lost_claim(*row: Any) -> LostClaim:  # noqa: ANN401 - strings and numbers
     *words, claimed_at, lease_until, now = row
     job_id, step, queue, tenant, document_id, worker, attempts, request_id, traceparent, span = words
     until = int(lease_until)
@@ -71,7 +71,7 @@ def _lost_claim(*row: Any) -> LostClaim:  # noqa: ANN401 - strings, numbers, and
         attempt=int(attempts),
         request_id=request_id,
         traceparent=traceparent,
-        span=span or "",
-        held=timedelta(milliseconds=until - int(claimed_at or until)),
+        span=span,
+        held=timedelta(milliseconds=until - int(claimed_at)),
         silent=timedelta(milliseconds=now - until),
     )

@@ -70,7 +70,7 @@ class Claim:
     checkpoint
         What an earlier run of this step left behind; empty at first.
     queued_at
-        When the step was put on its queue, Unix milliseconds of the Redis server's clock; 0 when nobody noted it.
+        When the step was put on its queue, Unix milliseconds of the Redis server's clock.
     claimed_at
         When the claim was made, by the same clock.
     cold
@@ -82,8 +82,8 @@ class Claim:
     job: JobRecord
     token: str
     checkpoint: Mapping[str, Any]
-    queued_at: int = 0
-    claimed_at: int = 0
+    queued_at: int
+    claimed_at: int
     cold: bool = False
     previous_span: str = ""
 
@@ -111,7 +111,8 @@ class WorkLedger:
     """Claims and reports.
 
     Every method that takes a `Claim` raises `ClaimLost` when the token is no longer the current one, and changes
-    nothing then; only `release_fence` does not ask, as whoever was replaced has to give it back too. All raise `TransientError` when Redis is away.
+    nothing then. Only `release_fence` does not ask: whoever was replaced has to give the fence back too. All raise
+    `TransientError` when Redis is away.
     """
 
     def __init__(self, client: "redis.Redis") -> None:
@@ -372,10 +373,9 @@ def _claim_of(row: Mapping[str, str], previous_span: str = "") -> Claim:
         job=job_record(row),
         token=row["token"],
         checkpoint=orjson.loads(row["checkpoint"]) if row["checkpoint"] else {},
-        # A job that the release before queued or claimed knows neither.
-        queued_at=int(row.get("queued_at", "0")),
-        claimed_at=int(row.get("claimed_at", "0")),
-        cold=row.get("cold") == "1",
+        queued_at=int(row["queued_at"]),
+        claimed_at=int(row["claimed_at"]),
+        cold=row["cold"] == "1",
         previous_span=previous_span,
     )
 

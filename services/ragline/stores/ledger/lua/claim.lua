@@ -22,15 +22,11 @@ if number(job, 'attempts') >= max_attempts then
   fail(id, 'attempts_exhausted', 'step ' .. step .. ' was started ' .. max_attempts .. ' times without progress')
   return { 'done' }
 end
-local previous_span, queued_at = get(job, 'span') or '', number(job, 'queued_at')
-local queue, cold, begun = get(job, 'queue'), get(job, 'cold') == '1', { step = step }
--- A job that the release before queued does not say since when it waits.
-if queued_at > 0 then
-  begun.waited_ms, begun.cold = now - queued_at, cold or nil
-  observe('queue_wait', queue, now - queued_at)
-  if cold then count('cold_starts', queue) end
-end
-begun.attempt = redis.call('HINCRBY', job, 'attempts', 1)
+local previous_span, queue, cold = get(job, 'span') or '', get(job, 'queue'), get(job, 'cold') == '1'
+local waited_ms = now - number(job, 'queued_at')
+observe('queue_wait', queue, waited_ms)
+if cold then count('cold_starts', queue) end
+local attempt = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HINCRBY', job, 'token', 1)
 if number(job, 'started_at') == 0 then redis.call('HSET', job, 'started_at', now) end
 redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker,
@@ -39,5 +35,5 @@ redis.call('ZADD', LEASES, now + lease_ms, id)
 if document_state ~= '' and not is_committed(job) then set_document(job, document_state) end
 leave_queue(id)
 count_drained(queue, now)
-emit(id, 'progress', cjson.encode(begun))
+emit(id, 'progress', cjson.encode({ step = step, attempt = attempt, waited_ms = waited_ms, cold = cold or nil }))
 return { 'claimed', redis.call('HGETALL', job), previous_span }

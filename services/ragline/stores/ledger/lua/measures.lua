@@ -7,6 +7,7 @@ local function waited_ms(queue, now)
   local first = now
   for _, waiting in ipairs({ queued_key(queue), held_key(queue) }) do
     for _, id in ipairs(redis.call('ZRANGE', waiting, 0, FIRST_MESSAGES)) do
+      -- 0 when the job is gone, as after a backup that was restored without it.
       local queued_at = number(job_key(id), 'queued_at')
       if queued_at > 0 and queued_at < first then first = queued_at end
     end

@@ -52,19 +52,16 @@ local function observe(metric, label, ms)
   redis.call('HINCRBY', METRICS, metric .. '|' .. label .. '|sum', ms)
 end
 
--- A document notes in which state it is counted: so one that another release has changed is not counted twice. Answers
--- what to note; a deleted one is counted no more.
-local function count_document(doc, state)
-  local before, after = get(doc, 'counted') or '', state == 'deleted' and '' or state
-  if before ~= after then
-    if before ~= '' then redis.call('HINCRBY', METRICS, 'documents|' .. before, -1) end
-    if after ~= '' then count('documents', after) end
-  end
-  return after
+-- A document is counted in its state; a deleted one is counted no more.
+local function count_document(before, after)
+  if before == after then return end
+  if before and before ~= 'deleted' then redis.call('HINCRBY', METRICS, 'documents|' .. before, -1) end
+  if after ~= 'deleted' then count('documents', after) end
 end
 
 local function set_state(doc, state, ...)
-  redis.call('HSET', doc, 'state', state, 'counted', count_document(doc, state), 'updated_at', now_ms(), ...)
+  count_document(get(doc, 'state'), state)
+  redis.call('HSET', doc, 'state', state, 'updated_at', now_ms(), ...)
 end
 
 local function emit(id, kind, data)
@@ -109,7 +106,7 @@ local function release(queue, tenant)
     end
     redis.call('ZREM', held, id)
     redis.call('ZREM', held_key(queue), id)
-    -- Ended by the release before this one, which knows of no held jobs, or gone with a backup: nothing to put there.
+    -- Gone, as after a backup that was restored without it: nothing to put there.
     if is_open(id) then push(id, queue, tenant) end
   end
 end
@@ -128,8 +125,6 @@ local function dispatch(id, queue, template)
   redis.call('ZREM', DELAYED, id)
   local own = queued_key(queue, tenant)
   if redis.call('ZCARD', own) < TENANT_SHARE or redis.call('ZSCORE', own, id) then return push(id, queue, tenant) end
-  -- It may stand there since a release that held nothing, its message lost.
-  redis.call('ZREM', queued_key(queue), id)
   local place = redis.call('INCR', P .. 'place:' .. queue)
   redis.call('ZADD', held_key(queue, tenant), place, id)
   redis.call('ZADD', held_key(queue), place, id)
@@ -160,10 +155,9 @@ end
 -- Every claim comes to its end in exactly one way.
 local function end_claim(job, outcome)
   if get(job, 'step_state') ~= 'leased' then return end
-  local step, claimed_at = get(job, 'step'), number(job, 'claimed_at')
+  local step = get(job, 'step')
   count('steps', get(job, 'queue'), step, outcome)
-  -- A claim that the release before made does not say when.
-  if claimed_at > 0 then observe('step_duration', step, now_ms() - claimed_at) end
+  observe('step_duration', step, now_ms() - number(job, 'claimed_at'))
 end
 
 local function count_end(job, state)

@@ -85,14 +85,5 @@ for i = 4, #ARGV do
   release_held(queue)
 end
 
--- What a release before this one did to documents without counting them: a piece of all keys at each sweep.
-local census = redis.call('GET', P .. 'census') or '0'
-local piece = redis.call('SCAN', census, 'MATCH', P .. 'doc:*', 'COUNT', CENSUS_KEYS, 'TYPE', 'hash')
-for _, doc in ipairs(piece[2]) do
-  local state, before = get(doc, 'state'), get(doc, 'counted') or ''
-  local after = state and count_document(doc, state) or ''
-  if before ~= after then redis.call('HSET', doc, 'counted', after) end
-end
-if piece[1] ~= census then redis.call('SET', P .. 'census', piece[1]) end
 count('sweeps')
 return { lost, due, vanished }

@@ -180,7 +180,12 @@ class QueueReply(BaseModel):
     name: str = Field(examples=["rag"])
     purpose: str = Field(examples=["Answers questions"])
     tasks: list[str] = Field(examples=[["query_vectorstore_task"]])
-    waiting: int = Field(description="Messages nobody has taken yet", examples=[0])
+    waiting: int = Field(
+        description=(
+            "Jobs nobody has taken yet: with a message on the queue, or held until their tenant's share has room"
+        ),
+        examples=[0],
+    )
     in_flight: int = Field(description="Messages being worked on", examples=[1])
     workers: list[str] = Field(description="Workers that are alive", examples=[["rag@worker-1"]])
 

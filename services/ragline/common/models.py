@@ -289,7 +289,17 @@ class CollectionRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueStatus:
-    """One queue as an operator sees it: counts of messages and the names of living workers."""
+    """One queue as an operator sees it.
+
+    Attributes
+    ----------
+    waiting
+        Jobs nobody has taken yet: with a message on the queue, or held until their tenant's share has room.
+    in_flight
+        Messages being worked on.
+    workers
+        Names of the living ones.
+    """
 
     queue: Queue
     waiting: int

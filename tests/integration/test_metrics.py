@@ -45,6 +45,9 @@ from tests.support.stack import Stack, running_stack
 from tests.support.waiting import wait_until
 from tests.support.workload import CHAT_MODEL, EMBEDDING_MODEL, Expected, mixed_workload, workload_settings
 
+pytestmark = pytest.mark.timeout(400)
+"""Whichever test comes first waits for the whole workload."""
+
 STATES = {
     EVENT_STREAMS_OPEN,
     QUEUE_HELD,
@@ -87,14 +90,12 @@ def after(stack: Stack, expected: Expected) -> Scrape:
     return told()
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_is_there_and_moved(after: Scrape, metric: Metric) -> None:
     assert after.has(metric)
     assert metric in STATES or after.total(metric) > 0
 
 
-@pytest.mark.timeout(400)
 @pytest.mark.parametrize("use", USED, ids=lambda use: f"{use.name}-{'-'.join(sorted(use.labels))}")
 def test_what_panels_and_rules_use_is_there_with_its_labels(after: Scrape, use: Use) -> None:
     found = [dict(labels) for name, labels in after.samples if name == use.name]

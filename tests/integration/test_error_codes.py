@@ -28,8 +28,9 @@ from ragline.common.errors import DependencyError, InternalError, RagError, erro
 from ragline.common.messages import StepMessage
 from ragline.common.queues import Step
 from ragline.stores.api_keys import ApiKeyAdministration
+from ragline.stores.ledger.claims import Claim
 from ragline.stores.ledger.keys import collection_key
-from ragline.stores.ledger.working import Claim, WorkLedger
+from ragline.stores.ledger.working import WorkLedger
 from tests.support import pdfs
 from tests.support.servers import Process, free_port, valkey_server
 

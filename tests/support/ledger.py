@@ -16,8 +16,9 @@ from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRe
 from ragline.common.queues import FIRST_STEP, NEXT_STEP, ROUTES, JobKind, Queue, Step
 from ragline.common.trace_context import TraceContext, new_trace
 from ragline.stores.ledger.accepting import AcceptLedger, NewDocument, NewJob
+from ragline.stores.ledger.claims import Claim
 from ragline.stores.ledger.keys import job_key
-from ragline.stores.ledger.working import Claim, WorkLedger
+from ragline.stores.ledger.working import WorkLedger
 
 __all__ = [
     "COLLECTION",

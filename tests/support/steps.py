@@ -15,7 +15,8 @@ from ragline.pipeline.protocols import EmbeddedBatch, StepDone
 from ragline.pipeline.removing import Remover
 from ragline.pipeline.splitters import PageSplitter
 from ragline.stores.document_files import DocumentFiles
-from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState, WorkLedger
+from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
+from ragline.stores.ledger.working import WorkLedger
 from ragline.stores.memory import MemoryVectorStore
 from ragline.stores.objects import ObjectStore
 from ragline.stores.protocols import VectorEntry
@@ -80,6 +81,7 @@ class MemoryLedger:
     uploads: dict[str, dict[int, str]] = field(default_factory=dict)
     control: "ScriptedControl | None" = None
     fence_held: bool = False
+    before_fence: "Callable[[], None]" = lambda: None
 
     def collection(self, tenant: str, name: str) -> CollectionRecord | None:
         assert tenant == TENANT
@@ -92,10 +94,11 @@ class MemoryLedger:
             id=job.document_id, version=job.version, pages=pages, chunks=chunks, accepted_version=job.version
         )
 
-    def document_ids(self, tenant: str, collection: str) -> list[str]:
-        return [
+    def document_ids(self, tenant: str, collection: str, *, newest: int = 0) -> list[str]:
+        ids = [
             record.id for record in self.records.values() if (record.tenant, record.collection) == (tenant, collection)
         ]
+        return ids[-newest:]
 
     def documents(self, document_ids: Sequence[str]) -> dict[str, DocumentRecord]:
         return {document_id: self.records[document_id] for document_id in document_ids if document_id in self.records}
@@ -106,8 +109,14 @@ class MemoryLedger:
             self.control.report()
         self.fence_held = True
 
+    def keep_fence(self, claim: Claim) -> None:
+        assert self.fence_held
+        self.fence(claim)
+
     @contextmanager
     def fenced(self, claim: Claim) -> Iterator[None]:
+        before, self.before_fence = self.before_fence, lambda: None
+        before()
         self.fence(claim)
         try:
             yield

@@ -252,6 +252,8 @@ class TransientError(DependencyError):
     ----------
     retry_after
         How long the other side asked us to wait, if it did.
+    unanswered
+        It was asked and gave no answer: it may still do what it was asked.
     """
 
     code, title, status = "dependency_unavailable", "A part of the service is not available", 503
@@ -259,10 +261,18 @@ class TransientError(DependencyError):
     alert = False
 
     def __init__(
-        self, service: str, operation: str, detail: str, retry_after: timedelta | None = None, *, reason: str = ""
+        self,
+        service: str,
+        operation: str,
+        detail: str,
+        retry_after: timedelta | None = None,
+        *,
+        reason: str = "",
+        unanswered: bool = False,
     ) -> None:
         super().__init__(service, operation, detail, reason=reason)
         self.retry_after = retry_after
+        self.unanswered = unanswered
 
 
 class RejectedError(DependencyError):

@@ -35,14 +35,18 @@ class Measurements:
         self._unconfirmed: Batch | None = None
 
     def batch(self) -> Batch | None:
-        """What is to be added next: the batch of before until it is confirmed, then what has come since. One writer."""
-        if self._unconfirmed is None and (amounts := self.take()):
-            self._unconfirmed = Batch(id=secrets.token_hex(8), amounts=amounts)
-        return self._unconfirmed
+        """The batch to add next: the last one until it is confirmed, then what has come since."""
+        with self._lock:
+            if self._unconfirmed is None and self._amounts:
+                self._unconfirmed = Batch(id=secrets.token_hex(8), amounts=self._amounts)
+                self._amounts = {}
+            return self._unconfirmed
 
-    def confirm(self) -> None:
-        """The batch was added."""
-        self._unconfirmed = None
+    def confirm(self, batch: Batch) -> None:
+        """The batch was added; another writer of this process may have confirmed it already, and taken the next."""
+        with self._lock:
+            if self._unconfirmed is batch:
+                self._unconfirmed = None
 
     def count(self, metric: Metric, *values: str, amount: float = 1) -> None:
         """Let a counter go up.
@@ -79,12 +83,6 @@ class Measurements:
         with self._lock:
             self._add(fields[bisect_left(limits, whole)], 1)
             self._add(fields[-1], whole)
-
-    def take(self) -> dict[str, int]:
-        """What was measured since the last time, by field of the hash in Redis."""
-        with self._lock:
-            taken, self._amounts = self._amounts, {}
-        return taken
 
     def _add(self, field: str, amount: int) -> None:
         known = self._amounts.get(field)

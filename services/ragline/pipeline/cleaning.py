@@ -8,7 +8,7 @@ from ragline.stores.ledger.working import WorkLedger
 
 __all__ = ["CleanStep"]
 
-_AT_REST = {DocumentState.INDEXED, DocumentState.FAILED, DocumentState.CANCELLED}
+_AT_REST = {DocumentState.INDEXED, DocumentState.FAILED, DocumentState.CANCELLED, DocumentState.DELETED}
 """A document that is being worked on or deleted is cleared by that job, or littered again when it fails."""
 
 
@@ -32,19 +32,22 @@ class CleanStep:
 
     def run(self, control: StepControl) -> StepOutcome:
         """Remove chunks and files that do not count. The original of a failed newest version stays, for a later try."""
-        document = self._ledger.documents([control.job.document_id]).get(control.job.document_id)
-        if document is None or document.state not in _AT_REST:
-            return StepDone()
         with self._ledger.fenced(control.claim):
-            return self._clean(control, document)
+            # Read under the fence: nothing becomes visible while it is held.
+            document = self._ledger.documents([control.job.document_id]).get(control.job.document_id)
+            if document is None or document.state not in _AT_REST:
+                return StepDone()
+            return StepDone() if self._clean(control, document) else StepUnfinished(progressed=True)
 
-    def _clean(self, control: StepControl, document: DocumentRecord) -> StepOutcome:
+    def _clean(self, control: StepControl, document: DocumentRecord) -> bool:
         collection = self._ledger.collection(document.tenant, document.collection)
+        if document.state is DocumentState.DELETED:
+            return self._remover.remove_document(control, collection)
         manifest = self._files.manifest(document.id, document.version) if document.version else None
         keep = {chunk.id for chunk in manifest.chunks} if manifest else set()
         if collection and not self._remover.remove_hidden_chunks(control, collection.physical, keep=keep):
-            return StepUnfinished(progressed=True)
+            return False
         failed = {document.accepted_version} if document.state is DocumentState.FAILED else set()
         kept = {document.version} | failed
         self._remover.remove_old_files(control, keep_versions=kept, newest=document.accepted_version)
-        return StepDone()
+        return True

@@ -2,28 +2,24 @@
 
 from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome, StepUnfinished
 from ragline.pipeline.removing import Remover
-from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
 
 __all__ = ["DeleteStep"]
 
 
 class DeleteStep:
-    """Vectors first, files last: as long as files are there, an interrupted delete knows what it is about.
+    """Removes a document for good.
 
     Parameters
     ----------
     ledger
-        Knows where the chunks and originals are, and guards the document's fence.
-    files
-        Pages, manifests and originals.
+        Knows the collection, and guards the document's fence.
     remover
-        Removes the chunks.
+        Removes what is stored.
     """
 
-    def __init__(self, *, ledger: WorkLedger, files: DocumentFiles, remover: Remover) -> None:
+    def __init__(self, *, ledger: WorkLedger, remover: Remover) -> None:
         self._ledger = ledger
-        self._files = files
         self._remover = remover
 
     def run(self, control: StepControl) -> StepOutcome:
@@ -34,15 +30,9 @@ class DeleteStep:
         TransientError
             An ingest that the delete replaced is still in the middle of a write.
         """
-        with self._ledger.fenced(control.claim):
-            return self._delete(control)
-
-    def _delete(self, control: StepControl) -> StepOutcome:
         job = control.job
-        collection = self._ledger.collection(job.tenant, job.collection)
-        if collection and not self._remover.remove_hidden_chunks(control, collection.physical, keep=()):
-            return StepUnfinished(progressed=True)
-        self._files.delete_all(job.document_id)
-        for key in self._ledger.originals(job.document_id).values():
-            self._files.objects.remove(key)
+        with self._ledger.fenced(control.claim):
+            collection = self._ledger.collection(job.tenant, job.collection)
+            if not self._remover.remove_document(control, collection):
+                return StepUnfinished(progressed=True)
         return StepDone(result={"document_id": job.document_id})

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from ragline.common.models import Answer, CollectionRecord, JobRecord, Passage
 from ragline.common.questions import Question
-from ragline.stores.ledger.working import Claim, KeptAnswer
+from ragline.stores.ledger.claims import Claim
+from ragline.stores.ledger.working import KeptAnswer
 from ragline.stores.protocols import Vector, Vectors
 
 __all__ = [

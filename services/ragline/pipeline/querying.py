@@ -91,7 +91,7 @@ class AnswerStep:
 
     def _pending(self, job: JobRecord) -> int:
         """Documents that may hold the answer once they are indexed."""
-        newest = self._ledger.document_ids(job.tenant, job.collection)[-_NEWEST_DOCUMENTS:]
+        newest = self._ledger.document_ids(job.tenant, job.collection, newest=_NEWEST_DOCUMENTS)
         return sum(document.state in _IN_WORK for document in self._ledger.documents(newest).values())
 
 

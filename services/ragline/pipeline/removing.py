@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from ragline.common.models import CollectionRecord
 from ragline.pipeline.protocols import StepControl
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
@@ -32,7 +33,7 @@ class Remover:
         self._vectors = vectors
 
     def remove_hidden_chunks(self, control: StepControl, physical: str, *, keep: Collection[str]) -> bool:
-        """Remove the document's chunks but those to keep.
+        """Remove the document's chunks but those to keep; under its fence, since which these are known.
 
         Returns
         -------
@@ -43,22 +44,41 @@ class Remover:
         ------
         ClaimLost
             The job was replaced: what looks left over may be the chunks of the next version.
+        TransientError
+            The fence ran out meanwhile, for the same reason.
         """
         document_id = control.job.document_id
         hidden = sorted(self._vectors.ids_of_document(physical, document_id) - set(keep))
         for start in range(0, len(hidden), _BATCH_CHUNKS):
             if start and control.should_stop():
                 return False
-            self._ledger.fence(control.claim)
+            self._ledger.keep_fence(control.claim)
             self._vectors.delete(physical, hidden[start : start + _BATCH_CHUNKS])
+        return True
+
+    def remove_document(self, control: StepControl, collection: CollectionRecord | None) -> bool:
+        """Remove everything of a document that is deleted; False when the step should stop before the end.
+
+        Vectors first, files last: as long as files are there, an interrupted removal knows what it is about.
+        """
+        document_id = control.job.document_id
+        if collection and not self.remove_hidden_chunks(control, collection.physical, keep=()):
+            return False
+        self._files.delete_all(document_id)
+        for key in self._ledger.originals(document_id).values():
+            self._files.objects.remove(key)
         return True
 
     def remove_old_files(self, control: StepControl, *, keep_versions: Collection[int], newest: int) -> None:
         """Remove pages, manifests and originals of the versions up to `newest` but those to keep."""
         document_id = control.job.document_id
         originals = self._ledger.originals(document_id)
-        ended = [version for version in originals if version <= newest and version not in keep_versions]
+        # A worker that froze may have written files of a version whose original is forgotten.
+        there = originals.keys() | self._files.versions(document_id)
+        ended = sorted(version for version in there if version <= newest and version not in keep_versions)
         for version in ended:
             self._files.delete_version(document_id, version)
+        forgotten = [version for version in ended if version in originals]
+        for version in forgotten:
             self._files.objects.remove(originals[version])
-        self._ledger.forget_originals(document_id, ended)
+        self._ledger.forget_originals(document_id, forgotten)

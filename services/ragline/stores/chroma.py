@@ -32,6 +32,8 @@ _LOOKS = 3
 _PAGE_ENTRIES = 2000
 """Entries per page when a whole collection is listed."""
 
+_WRITES = {"add", "delete"}
+
 _PASSING_REFUSALS = {httpx.codes.REQUEST_TIMEOUT, httpx.codes.TOO_MANY_REQUESTS}
 
 
@@ -181,7 +183,8 @@ class ChromaVectorStore:
         except httpx.HTTPStatusError as error:
             raise TransientError("chroma", operation, f"HTTP {error.response.status_code}") from error
         except httpx.HTTPError as error:
-            raise TransientError("chroma", operation, type(error).__name__) from error
+            unanswered = operation in _WRITES and not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise TransientError("chroma", operation, type(error).__name__, unanswered=unanswered) from error
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise ProtocolError("chroma", operation, f"unreadable answer ({type(error).__name__})") from error
         except Exception as error:

@@ -80,6 +80,10 @@ class DocumentFiles:
         if rows:
             self.objects.put(f"{_folder(document_id, version)}/pages/{rows[0][0]:07d}.json", orjson.dumps(rows))
 
+    def versions(self, document_id: str) -> set[int]:
+        """Versions of which there is page text or a manifest."""
+        return {int(key.split("/")[2]) for key in self.objects.keys(f"documents/{document_id}/")}
+
     def _read(self, key: str) -> Any:  # noqa: ANN401 - JSON of ours
         try:
             return orjson.loads(self.objects.get(key))

@@ -53,7 +53,7 @@ class MetricsStore:
         if batch is not None:
             with redis_errors("add measurements"):
                 await self._add(keys=[], args=_arguments(batch))
-            self._measurements.confirm()
+            self._measurements.confirm(batch)
 
     async def read(self) -> dict[str, int]:
         """All values at one moment, as whole numbers by field; one round trip of at most two seconds."""
@@ -99,7 +99,7 @@ class MeasurementWriter:
         if batch is not None:
             with redis_errors("add measurements"):
                 self._add(keys=[], args=_arguments(batch))
-            self._measurements.confirm()
+            self._measurements.confirm(batch)
 
     def _write_for_ever(self) -> None:
         ending = False

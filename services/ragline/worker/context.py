@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
 
 from ragline.common.config import WorkerConfig
@@ -54,8 +55,9 @@ class ProcessContext:
             socket_timeout=_REDIS_TIMEOUT_SECONDS,
             socket_connect_timeout=2,
             health_check_interval=5,
-            # The ledger decides about retries; one immediate second try replaces a connection that died while idle.
-            retry=Retry(NoBackoff(), 1),
+            # The ledger decides about retries; a second try at once replaces a connection that died while idle. None
+            # after a timeout: Redis may do yet what it was asked, and a step claimed twice is claimed for nobody.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         self.ledger = WorkLedger(self._redis)
         self.files = DocumentFiles(ObjectStore(config.object_store_url))

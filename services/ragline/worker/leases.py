@@ -11,7 +11,8 @@ import structlog
 from ragline.common.constants import CLAIM_LIMIT, LEASE_RENEWAL, STEP_BUDGET
 from ragline.common.errors import RagError
 from ragline.common.models import JobRecord
-from ragline.stores.ledger.working import Claim, ClaimState, WorkLedger
+from ragline.stores.ledger.claims import Claim, ClaimState
+from ragline.stores.ledger.working import WorkLedger
 
 __all__ = ["LeaseKeeper", "RunningStep", "StopSignal"]
 

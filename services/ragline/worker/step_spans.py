@@ -24,7 +24,7 @@ from ragline.common.span_names import (
     SpanKind,
 )
 from ragline.common.spans import Span, active_tracer, current_span, entered
-from ragline.stores.ledger.working import Claim
+from ragline.stores.ledger.claims import Claim
 
 __all__ = ["note_claim", "note_outcome", "step_span"]
 

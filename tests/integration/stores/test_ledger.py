@@ -10,8 +10,8 @@ from ragline.common.messages import StepMessage
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import JobKind, Queue, Step
 from ragline.stores.ledger.accepting import NewJob
+from ragline.stores.ledger.claims import ClaimLost
 from ragline.stores.ledger.keys import documents_key
-from ragline.stores.ledger.working import ClaimLost
 from tests.support.ledger import COLLECTION, Ledger, message_ids, new_document, new_query
 
 

@@ -8,7 +8,7 @@ import pytest
 from ragline.common.errors import Cancelled, Conflict, InternalError, NotFound, TransientError
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import Step
-from ragline.stores.ledger.working import ClaimLost, ClaimState
+from ragline.stores.ledger.claims import ClaimLost, ClaimState
 from tests.support.ledger import Ledger, expire_lease, new_query
 
 

@@ -9,8 +9,9 @@ from ragline.common.constants import MAX_CRASHES
 from ragline.common.errors import AttemptsExhausted, InternalError, Quarantined, TransientError
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import Queue, Step
+from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
 from ragline.stores.ledger.keys import workers_key
-from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState, WorkLedger
+from ragline.stores.ledger.working import WorkLedger
 from tests.support.ledger import Client, Ledger, expire_lease, make_retry_due, message_ids, new_query
 from tests.support.waiting import wait_until
 

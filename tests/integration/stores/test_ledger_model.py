@@ -22,9 +22,9 @@ from ragline.common.messages import StepMessage
 from ragline.common.models import DocumentState
 from ragline.common.queues import NEXT_STEP, JobKind, Queue, Step
 from ragline.stores.ledger import accepting, scripts, working
+from ragline.stores.ledger.claims import Claim, ClaimLost
 from ragline.stores.ledger.keys import events_key, job_key
 from ragline.stores.ledger.scripts import script_source
-from ragline.stores.ledger.working import Claim, ClaimLost
 from tests.support.ledger import (
     Ledger,
     expire_lease,

@@ -7,8 +7,8 @@ import pytest
 from ragline.common.errors import TransientError
 from ragline.common.queues import Queue, Step
 from ragline.stores.ledger import scripts
+from ragline.stores.ledger.claims import Claim
 from ragline.stores.ledger.keys import job_key
-from ragline.stores.ledger.working import Claim
 from tests.support.ledger import Ledger, expire_lease, make_retry_due, new_query
 
 FIRST, SECOND = "00-trace-first-01", "00-trace-second-01"

@@ -16,6 +16,7 @@ from ragline.api.measuring import measure_request
 from ragline.api.middleware import DefectMiddleware, RequestContextMiddleware
 from ragline.api.streaming import EventStream, OpenStreams
 from ragline.common.measurements import Measurements
+from tests.support.measured import taken
 
 NAME = "a-name-that-people-chose"
 STREAM_SECONDS = 0.3
@@ -78,7 +79,7 @@ def _requests(measured: Measurements, *calls: tuple[str, str]) -> dict[str, int]
                 await client.request(method, path)
 
     asyncio.run(send())
-    return measured.take()
+    return taken(measured)
 
 
 def _counts(taken: dict[str, int]) -> dict[str, int]:
@@ -117,4 +118,4 @@ def test_stream_lasts_until_its_first_byte(measured: Measurements) -> None:
 def test_client_that_left_is_shown_as_such(measured: Measurements) -> None:
     scope = {"type": "http", "method": "GET", "path": "/x", "app": _app(), "state": {}}
     measure_request(scope, 0, 0.1)
-    assert _counts(measured.take()) == {"GET|unmatched|499": 1}
+    assert _counts(taken(measured)) == {"GET|unmatched|499": 1}

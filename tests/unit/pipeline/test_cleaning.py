@@ -50,6 +50,40 @@ def test_a_cancelled_first_upload_leaves_nothing(world: World) -> None:
     assert world.objects.keys("") == []
 
 
+def test_what_became_visible_before_the_fence_was_taken_stays(world: World) -> None:
+    _litter(world, DocumentState.CANCELLED, visible=False)
+
+    def upload_again() -> None:
+        world.ingest(["Uploaded again."], version=3)
+
+    world.ledger.before_fence = upload_again
+    _clean(world)
+
+    manifest = world.files.manifest(DOCUMENT, 3)
+    assert world.stored() == {chunk.id for chunk in manifest.chunks}
+
+
+def test_what_a_frozen_worker_wrote_after_the_deletion_is_removed(world: World) -> None:
+    _litter(world, DocumentState.DELETED)
+    world.ledger.uploads.clear()
+
+    _clean(world)
+
+    assert world.stored() == set()
+    assert world.objects.keys("documents/") == []
+
+
+def test_files_of_a_version_whose_original_is_forgotten_are_removed(world: World) -> None:
+    _litter(world, DocumentState.INDEXED)
+    _clean(world)
+    world.split(["Left over."], version=2)
+    world.ledger.uploads[DOCUMENT].pop(2)
+
+    _clean(world)
+
+    assert {key.split("/")[2] for key in world.objects.keys("documents/")} == {"1"}
+
+
 def test_the_original_of_a_failed_upload_stays_for_a_later_try(world: World) -> None:
     _litter(world, DocumentState.FAILED, visible=False)
 

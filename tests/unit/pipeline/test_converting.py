@@ -13,7 +13,7 @@ from ragline.pipeline.converters.pdf import Carry, ConvertedPages, PdfConverter
 from ragline.pipeline.converting import ConvertStep, SplitStep
 from ragline.pipeline.protocols import StepDone, StepOutcome, StepUnfinished
 from ragline.pipeline.splitters import PageSplitter
-from ragline.stores.ledger.working import ClaimLost
+from ragline.stores.ledger.claims import ClaimLost
 from tests.support import pdfs
 from tests.support.parsers import converter
 from tests.support.steps import DOCUMENT, ScriptedControl, World, make_job

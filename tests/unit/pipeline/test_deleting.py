@@ -10,7 +10,7 @@ from ragline.common.queues import JobKind
 from ragline.pipeline import removing
 from ragline.pipeline.deleting import DeleteStep
 from ragline.pipeline.protocols import StepDone, StepOutcome, StepUnfinished
-from ragline.stores.ledger.working import ClaimLost
+from ragline.stores.ledger.claims import ClaimLost
 from tests.support.steps import COLLECTION, DOCUMENT, ScriptedControl, World, make_job
 
 PAGES = [
@@ -45,7 +45,7 @@ def _prepared(world: World, **script: Any) -> ScriptedControl:  # noqa: ANN401 -
 
 
 def _run(world: World, control: ScriptedControl) -> StepOutcome:
-    return DeleteStep(ledger=world.work_ledger, files=world.files, remover=world.remover).run(control)
+    return DeleteStep(ledger=world.work_ledger, remover=world.remover).run(control)
 
 
 def _left(world: World) -> dict[str, int]:

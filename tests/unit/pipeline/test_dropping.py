@@ -6,7 +6,8 @@ from typing import Any, cast
 from ragline.common.queues import JobKind
 from ragline.pipeline.dropping import DropStep
 from ragline.pipeline.protocols import StepDone, StepUnfinished
-from ragline.stores.ledger.working import Claim, WorkLedger
+from ragline.stores.ledger.claims import Claim
+from ragline.stores.ledger.working import WorkLedger
 from tests.support.steps import World, make_job
 
 

@@ -13,7 +13,7 @@ from ragline.common.errors import ProtocolError
 from ragline.common.queues import JobKind
 from ragline.pipeline.embedding import EmbedStep
 from ragline.pipeline.protocols import EmbeddedBatch, StepDone
-from ragline.stores.ledger.working import ClaimLost
+from ragline.stores.ledger.claims import ClaimLost
 from tests.support.passages import WordEmbedder
 from tests.support.steps import ScriptedControl, World, make_job
 

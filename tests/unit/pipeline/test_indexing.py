@@ -7,7 +7,7 @@ import pytest
 
 from ragline.common.errors import EmbeddingSpaceMismatch, ProtocolError, TransientError
 from ragline.pipeline.protocols import StepDone, StepOutcome, StepUnfinished
-from ragline.stores.ledger.working import ClaimLost
+from ragline.stores.ledger.claims import ClaimLost
 from tests.support.steps import DOCUMENT, CountingEmbedder, ScriptedControl, World, make_job
 
 PAGES = ["The vault code is 1111.", "Otters sleep in rafts.", "Herons stand on one leg.", "Moles see little."]

@@ -18,7 +18,8 @@ from ragline.pipeline.protocols import Rewriting, StepDone
 from ragline.pipeline.querying import AnswerStep, TokenWriter
 from ragline.pipeline.retrievers.dense import DenseRetriever
 from ragline.pipeline.visibility import VisibleDocuments
-from ragline.stores.ledger.working import ClaimLost, KeptAnswer
+from ragline.stores.ledger.claims import ClaimLost
+from ragline.stores.ledger.working import KeptAnswer
 from tests.support.passages import make_passage
 from tests.support.steps import COLLECTION, ScriptedControl, World, make_document, make_job
 

@@ -1,6 +1,6 @@
 """How the base task ends a step, with a ledger that only takes notes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,7 +17,8 @@ from ragline.common.errors import NoText, RagError, TransientError
 from ragline.common.models import JobRecord, JobState
 from ragline.common.queues import JobKind, Queue, Step
 from ragline.pipeline.protocols import StepControl, StepDelegated, StepDone, StepOutcome, StepUnfinished
-from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState, KeptAnswer
+from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
+from ragline.stores.ledger.working import KeptAnswer
 from ragline.worker import base
 from ragline.worker.base import RaglineCelery, StepTask, retry_delay
 from ragline.worker.context import ProcessContext
@@ -46,6 +47,9 @@ class NotedLedger:
     def hand_back(self, _claim: Claim, *, interrupted: bool, progressed: bool) -> None:
         self._note("hand_back", interrupted, progressed)
 
+    def mark(self, *, damaged: Collection[str], littered: Collection[str]) -> None:
+        self.reports.append(("mark", damaged, littered))
+
     def retry(self, _claim: Claim, error: RagError, _delay: timedelta, *, max_attempts: int) -> bool:
         self._note("retry", error.code, max_attempts)
         return True
@@ -71,6 +75,7 @@ def _claim(step: Step) -> Claim:
             **empty,
             "id": "job_1",
             "kind": kind,
+            "document_id": "" if kind is JobKind.QUERY else "doc_1",
             "state": JobState.RUNNING,
             "step": step,
             "queue": Queue.RAG,
@@ -133,6 +138,21 @@ def test_a_document_error_fails_the_job_at_once() -> None:
     assert _run(Step.CONVERT, _raising(NoText("no text"))) == [("fail", "no_text")]
 
 
+@pytest.mark.parametrize(
+    ("step", "state", "reports"),
+    [
+        (Step.INDEX, ClaimState.LOST, [("mark", (), ["doc_1"])]),
+        # The ledger itself said so before anything more was written.
+        (Step.INDEX, ClaimState.CANCELLED, []),
+        (Step.ANSWER, ClaimState.LOST, []),
+    ],
+)
+def test_what_was_written_last_for_a_job_that_was_replaced_is_cleaned(
+    step: Step, state: ClaimState, reports: list[tuple[Any, ...]]
+) -> None:
+    assert _run(step, _raising(ClaimLost(state))) == reports
+
+
 @pytest.mark.parametrize(("step", "limit"), [(Step.INDEX, MAX_TRANSIENT_ATTEMPTS), (Step.ANSWER, MAX_ATTEMPTS)])
 def test_an_outage_is_waited_out_longer_when_nobody_waits(step: Step, limit: int) -> None:
     error = TransientError("chroma", "add", "refused")
@@ -152,7 +172,7 @@ def test_wrong_settings_wait_for_an_operator_and_fail_no_document() -> None:
 
 @pytest.mark.parametrize("run", [lambda _: StepDone(), _raising(NoText("x")), _raising(KeyError("x"))])
 def test_a_lost_claim_ends_silently(run: Callable[[StepControl], StepOutcome]) -> None:
-    assert _run(Step.INDEX, run, lose=True) == []
+    assert _run(Step.INDEX, run, lose=True) == [("mark", (), ["doc_1"])]
 
 
 def test_a_message_of_a_newer_release_is_rejected_back_to_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:

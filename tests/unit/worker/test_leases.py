@@ -9,7 +9,8 @@ from typing import Any, cast
 import pytest
 
 from ragline.common.errors import TransientError
-from ragline.stores.ledger.working import Claim, ClaimState, WorkLedger
+from ragline.stores.ledger.claims import Claim, ClaimState
+from ragline.stores.ledger.working import WorkLedger
 from ragline.worker import leases
 from ragline.worker.leases import LeaseKeeper, RunningStep
 from tests.support.steps import make_job

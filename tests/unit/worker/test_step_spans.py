@@ -15,7 +15,7 @@ from ragline.common.queues import JobKind, Queue, Step
 from ragline.common.span_names import PREVIOUS_ATTEMPT
 from ragline.common.spans import Span, Tracer, use_tracer
 from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome, StepUnfinished
-from ragline.stores.ledger.working import Claim, ClaimLost, ClaimState
+from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
 from ragline.worker import base
 from ragline.worker.base import RaglineCelery, StepTask
 from ragline.worker.context import ProcessContext

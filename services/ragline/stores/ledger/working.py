@@ -4,7 +4,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any
 
 import orjson
@@ -15,8 +14,9 @@ from ragline.common.constants import FENCE, HEARTBEAT_INTERVAL, LEASE, MAX_ATTEM
 from ragline.common.errors import RagError, TransientError
 from ragline.common.identifiers import new_id
 from ragline.common.messages import StepMessage, step_envelope
-from ragline.common.models import CollectionRecord, DocumentRecord, DocumentState, JobRecord
+from ragline.common.models import CollectionRecord, DocumentRecord, DocumentState
 from ragline.common.queues import ROUTES, Queue, Step
+from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState, claim_from
 from ragline.stores.ledger.keys import (
     answering_key,
     collection_key,
@@ -27,11 +27,11 @@ from ragline.stores.ledger.keys import (
     originals_key,
     workers_key,
 )
-from ragline.stores.ledger.records import collection_record, document_record, job_record
+from ragline.stores.ledger.records import collection_record, document_record
 from ragline.stores.ledger.scripts import script_source
 from ragline.stores.redis_errors import redis_errors
 
-__all__ = ["Claim", "ClaimLost", "ClaimState", "KeptAnswer", "WorkLedger"]
+__all__ = ["KeptAnswer", "WorkLedger"]
 
 _DOCUMENT_STATES = {
     Step.CONVERT: DocumentState.CONVERTING,
@@ -43,49 +43,6 @@ _CALLS = (
     "delete_documents", "fence", "mark", "release_fence",
 )  # fmt: skip
 _MAX_DETAIL_CHARS = 2_000
-
-
-class ClaimState(StrEnum):
-    """What the ledger says of a claim."""
-
-    OK = "ok"
-    LOST = "lost"
-    CANCELLED = "cancelled"
-
-
-class ClaimLost(Exception):
-    """The worker may not go on with the step: somebody else has it, or the job has ended."""
-
-    def __init__(self, state: ClaimState) -> None:
-        super().__init__(state)
-        self.state = state
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
-    """The right to work on one step, proved by a fencing token.
-
-    Attributes
-    ----------
-    checkpoint
-        What an earlier run of this step left behind; empty at first.
-    queued_at
-        When the step was put on its queue, Unix milliseconds of the Redis server's clock.
-    claimed_at
-        When the claim was made, by the same clock.
-    cold
-        Whether its queue had no living worker when it was put there.
-    previous_span
-        Traceparent of the attempt before this one; empty when there was none, or none that was traced.
-    """
-
-    job: JobRecord
-    token: str
-    checkpoint: Mapping[str, Any]
-    queued_at: int
-    claimed_at: int
-    cold: bool = False
-    previous_span: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,13 +129,13 @@ class WorkLedger:
         if answer[0] != "claimed":
             return None
         _, row, previous_span = answer
-        return _claim_of(dict(zip(row[::2], row[1::2], strict=True)), previous_span)
+        return claim_from(dict(zip(row[::2], row[1::2], strict=True)), previous_span)
 
     def claim_of(self, job_id: str, token: str) -> Claim | None:
         """The claim that another process made and passed on; None when the job is gone. Its effects are checked."""
         with redis_errors("read job"):
             row = self._redis.hgetall(job_key(job_id))
-        return _claim_of({**row, "token": token}) if row else None
+        return claim_from({**row, "token": token}) if row else None
 
     def collection(self, tenant: str, name: str) -> CollectionRecord | None:
         """A collection, or None; see its `dropping`."""
@@ -195,10 +152,11 @@ class WorkLedger:
         flat = [part for document_id in document_ids for part in (document_id, *_new_delete(claim))]
         self._effect("delete_documents", claim, *flat)
 
-    def document_ids(self, tenant: str, collection: str) -> list[str]:
-        """Ids of all documents of a collection."""
+    def document_ids(self, tenant: str, collection: str, *, newest: int = 0) -> list[str]:
+        """Ids of all documents of a collection, or of so many newest ones; oldest first."""
         with redis_errors("list documents"):
-            return list(self._redis.zrange(documents_key(tenant, collection), 0, -1))
+            # From -0 on are all.
+            return list(self._redis.zrange(documents_key(tenant, collection), -newest, -1))
 
     def documents(self, document_ids: Sequence[str]) -> dict[str, DocumentRecord]:
         """Those of the documents that exist, by id; one round trip."""
@@ -223,20 +181,25 @@ class WorkLedger:
         TransientError
             The job that was replaced is still in the middle of a write; at most `FENCE` later it is over.
         """
-        answer = self._call("fence", claim.job.id, claim.token, _milliseconds(FENCE))
-        if answer == "busy":
-            raise TransientError("ledger", "fence", "another job still writes this document")
-        if answer != "ok":
-            raise ClaimLost(ClaimState(answer))
+        self._fence(claim, only_keep=False)
 
     @contextmanager
     def fenced(self, claim: Claim) -> Iterator[None]:
-        """Hold the document's fence for the body, and give it back however the body ends; raises what `fence` does."""
+        """Hold the document's fence for the body; raises what `fence` does.
+
+        It is given back however the body ends, unless that is a write without an answer: it may land yet, and the
+        fence, which ends by itself, keeps a successor from looking before.
+        """
         self.fence(claim)
+        unanswered = False
         try:
             yield
+        except TransientError as error:
+            unanswered = error.unanswered
+            raise
         finally:
-            self.release_fence(claim)
+            if not unanswered:
+                self.release_fence(claim)
 
     def finish(self, claim: Claim, result: object, kept: KeptAnswer | None = None) -> None:
         """End the job as succeeded.
@@ -275,6 +238,16 @@ class WorkLedger:
             pipe.zremrangebyscore(workers_key(queue), "-inf", now)
             pipe.pexpire(workers_key(queue), silence)
             pipe.execute()
+
+    def keep_fence(self, claim: Claim) -> None:
+        """Keep the fence before a write that rests on what was read since it was taken.
+
+        Raises
+        ------
+        TransientError
+            It ran out meanwhile: another job may have changed the document. What was read must be read again.
+        """
+        self._fence(claim, only_keep=True)
 
     def leave(self, queue: Queue, worker: str) -> None:
         """Say that this worker stops."""
@@ -362,22 +335,21 @@ class WorkLedger:
         with redis_errors(name):
             return self._scripts[name](keys=[], args=list(args))
 
+    def _fence(self, claim: Claim, *, only_keep: bool) -> None:
+        match self._call("fence", claim.job.id, claim.token, _milliseconds(FENCE), int(only_keep)):
+            case "ok":
+                return
+            case "busy":
+                raise TransientError("ledger", "fence", "another job still writes this document")
+            case "expired":
+                raise TransientError("ledger", "fence", "it ran out: another job may have written this document")
+            case state:
+                raise ClaimLost(ClaimState(state))
+
     def _effect(self, name: str, claim: Claim, *args: str | bytes | int) -> None:
         state = ClaimState(self._call(name, claim.job.id, claim.token, *args))
         if state is not ClaimState.OK:
             raise ClaimLost(state)
-
-
-def _claim_of(row: Mapping[str, str], previous_span: str = "") -> Claim:
-    return Claim(
-        job=job_record(row),
-        token=row["token"],
-        checkpoint=orjson.loads(row["checkpoint"]) if row["checkpoint"] else {},
-        queued_at=int(row["queued_at"]),
-        claimed_at=int(row["claimed_at"]),
-        cold=row["cold"] == "1",
-        previous_span=previous_span,
-    )
 
 
 def _new_delete(claim: Claim) -> tuple[str, str]:

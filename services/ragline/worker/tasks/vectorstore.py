@@ -31,7 +31,7 @@ def _clean_step(context: ProcessContext) -> CleanStep:
 
 
 def _delete_step(context: ProcessContext) -> DeleteStep:
-    return DeleteStep(ledger=context.ledger, files=context.files, remover=context.part(_remover))
+    return DeleteStep(ledger=context.ledger, remover=context.part(_remover))
 
 
 def _drop_step(context: ProcessContext) -> DropStep:

@@ -1,10 +1,13 @@
 -- Lets one job at a time change what the vector store holds of a document. A worker takes the fence right before each
--- write; one whose job was replaced is refused, and its successor waits until the last write of the old one is over.
-local id, token, hold_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
+-- write; one whose job was replaced is refused, and its successor waits until the last write of the old one is over. Who
+-- may only keep it has read what others must not have changed since: a fence that ran out meanwhile is no longer its own.
+local id, token, hold_ms, only_keep = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4] == '1'
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end
 local fence = fence_key(get(job_key(id), 'document_id'))
 local holder = redis.call('GET', fence)
+local own = id .. ':' .. token
 if holder and string.match(holder, '^[^:]+') ~= id then return 'busy' end
-redis.call('SET', fence, id .. ':' .. token, 'PX', hold_ms)
+if only_keep and holder ~= own then return 'expired' end
+redis.call('SET', fence, own, 'PX', hold_ms)
 return 'ok'

@@ -43,7 +43,7 @@ class Sweeper:
             logger.warning("messages had vanished", next="their steps are queued again", messages=found.vanished)
         if found.due:
             logger.info("retries queued", jobs=found.due)
-        await self._ledger.queue_cleaning()
+        await self._ledger.queue_cleaning(found.littered)
 
     def _tell(self, error: RagError) -> None:
         reason = error.to_log()

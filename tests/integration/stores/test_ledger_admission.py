@@ -12,12 +12,14 @@ from ragline.common.errors import (
     IdempotencyKeyReused,
     InternalError,
     Overloaded,
+    RefusedForNow,
+    TransientError,
 )
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import JobKind, Queue, Step
 from ragline.stores.ledger.accepting import AcceptLedger, Bounds, Idempotency, NewJob
 from ragline.stores.ledger.working import KeptAnswer
-from tests.support.ledger import COLLECTION, Ledger, new_query
+from tests.support.ledger import COLLECTION, Ledger, make_retry_due, new_query
 
 HOUR = timedelta(hours=1)
 
@@ -53,6 +55,34 @@ def test_a_backlog_further_on_counts_too(ledger: Ledger) -> None:
     assert ledger.client.llen(Queue.DOCUMENT) == 0
     with pytest.raises(BacklogFull):
         ledger.upload(name="second.pdf")
+
+
+@pytest.mark.parametrize(
+    ("bounds", "refusal"), [({"max_backlog_per_tenant": 1}, BacklogFull), ({"max_backlog": 1}, Overloaded)]
+)
+def test_what_waits_for_another_try_counts_too(
+    ledger: Ledger, bounds: dict[str, int], refusal: type[RefusedForNow]
+) -> None:
+    """An outage is waited out for more than an hour: without a bound it would fill Redis."""
+    _bounded(ledger, **bounds)
+    first = ledger.upload(name="first.pdf")
+    ledger.working.retry(ledger.start(first.job_id), TransientError("chroma", "add", "refused"), HOUR)
+    with pytest.raises(refusal):
+        ledger.upload(name="second.pdf")
+    make_retry_due(ledger.client, first.job_id)
+    assert ledger.sweep() == (0, 1, 0)
+    with pytest.raises(refusal):
+        ledger.upload(name="second.pdf")
+    ledger.commit(first)
+    ledger.upload(name="second.pdf")
+
+
+def test_a_job_that_ends_while_it_waits_for_another_try_counts_no_more(ledger: Ledger) -> None:
+    _bounded(ledger, max_backlog=1, max_backlog_per_tenant=1)
+    first = ledger.upload(name="first.pdf")
+    ledger.working.retry(ledger.start(first.job_id), TransientError("chroma", "add", "refused"), HOUR)
+    ledger.run(ledger.accepting.cancel("default", first.job_id))
+    ledger.upload(name="second.pdf")
 
 
 def test_a_refusal_says_when_to_come_again(ledger: Ledger) -> None:
@@ -260,6 +290,19 @@ def test_a_dropped_collection_is_gone_with_its_documents_and_its_name_is_free(le
     assert ledger.working.document_ids("default", COLLECTION) == []
     ledger.working.finish(claim, {})
     assert list(ledger.client.scan_iter("ragline:collection:*")) == []
+
+
+def test_collections_that_are_gone_leave_one_number(ledger: Ledger) -> None:
+    kept: set[str] = set()
+    for number in range(5):
+        name = f"session-{number}"
+        ledger.commit(ledger.upload(collection=name))
+        assert ledger.collection(name).generation > number
+        drop = ledger.submit(NewJob(tenant="default", kind=JobKind.DROP, params={}, collection=name))
+        ledger.working.finish(ledger.start(drop.job_id), {})
+        kept = set(ledger.client.scan_iter("ragline:*generation*"))
+    assert len(kept) == 1
+    assert ledger.client.type(kept.pop()) == "string"
 
 
 def test_no_generation_comes_twice_though_its_collection_was_deleted(ledger: Ledger) -> None:

@@ -17,12 +17,13 @@ LASTING = (
     "ragline:collection:",
     "ragline:collections:",
     "ragline:doc:",
+    "ragline:last-generation:",
     "ragline:littered",
     "ragline:metrics",
     "ragline:seq:",
 )
-"""What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue, what
-was counted."""
+"""What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue
+and a tenant, what was counted."""
 
 WORKING = ("ragline:job:", "ragline:queued:", "ragline:leases", "ragline:delayed")
 """What stays while there is work."""

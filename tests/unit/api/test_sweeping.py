@@ -1,6 +1,7 @@
 """What the sweeper says of an outage: its beginning, a new reason, its end."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -27,7 +28,7 @@ class Sweeps:
             raise outcome
         return Swept()
 
-    async def queue_cleaning(self) -> None:
+    async def queue_cleaning(self, document_ids: Sequence[str]) -> None:
         pass
 
 

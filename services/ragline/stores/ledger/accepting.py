@@ -272,28 +272,28 @@ class AcceptLedger(ReadLedger):
             case _:
                 pass
 
-    async def queue_cleaning(self) -> int:
+    async def queue_cleaning(self, document_ids: Sequence[str]) -> None:
         """Queue a cleaning job for each document of which a failed, cancelled or replaced upload left something behind.
 
-        Returns
-        -------
-        int
-            Number of documents.
+        Parameters
+        ----------
+        document_ids
+            As a sweep found them; the next one finds those again that have no job yet.
         """
-        with redis_errors("read littered documents"):
-            littered = await self._redis.spop(littered_key(), _CLEANING_LIMIT)
-            rows = [await self._redis.hgetall(document_key(document_id)) for document_id in littered or ()]
-        for row in rows:
+        for document_id in document_ids:
+            with redis_errors("read littered document"):
+                row = await self._redis.hgetall(document_key(document_id))
+                if not row:
+                    await self._redis.srem(littered_key(), document_id)
             if row:
-                document = document_record(row)
-                new = NewJob(tenant=document.tenant, kind=JobKind.CLEAN, params={}, document_id=document.id)
+                tenant = document_record(row).tenant
+                new = NewJob(tenant=tenant, kind=JobKind.CLEAN, params={}, document_id=document_id)
                 await self.accept_job(new, new_trace())
-        return len(rows)
 
     async def sweep(self) -> Swept:
         """Queue again what nobody will come back to. Finds nothing when another process has just swept."""
         period, grace = (int(value.total_seconds() * 1000) for value in (SWEEP_INTERVAL, VANISHED_GRACE))
-        return swept(await self._call("sweep", max(1, period - 100), grace, _SWEEP_LIMIT, *Queue))
+        return swept(await self._call("sweep", max(1, period - 100), grace, _SWEEP_LIMIT, _CLEANING_LIMIT, *Queue))
 
     async def _accept(
         self, script: str, job_id: str, step: Step, fields: Mapping[str, Any], trace: TraceContext

@@ -44,17 +44,21 @@ class Swept:
     ----------
     due, vanished
         Number of retries that were due and of messages that had vanished.
+    littered
+        Some of the documents that have something left behind which does not count.
     """
 
     lost: tuple[LostClaim, ...] = ()
     due: int = 0
     vanished: int = 0
+    littered: tuple[str, ...] = ()
 
 
-def swept(answer: tuple[Sequence[Sequence[Any]], int, int]) -> Swept:
+def swept(answer: tuple[Sequence[Sequence[Any]], int, int, Sequence[str]]) -> Swept:
     """What the script answered."""
-    rows, due, vanished = answer
-    return Swept(lost=tuple(_lost_claim(*row) for row in rows), due=due, vanished=vanished)
+    rows, due, vanished, littered = answer
+    lost = tuple(_lost_claim(*row) for row in rows)
+    return Swept(lost=lost, due=due, vanished=vanished, littered=tuple(littered))
 
 
 def _lost_claim(*row: Any) -> LostClaim:  # noqa: ANN401 - strings and numbers

@@ -46,7 +46,7 @@ end
 local refusal = backlog_refusal(a)
 if refusal then return refusal end
 if not space then
-  local generation = redis.call('HGET', generations_key(a.tenant), a.collection) or 0
+  local generation = redis.call('GET', last_generation_key(a.tenant)) or 0
   redis.call('HSET', col, 'tenant', a.tenant, 'name', a.collection, 'generation', generation, 'space', a.space,
     'physical', a.physical, 'chunks', 0, 'created_at', now)
   redis.call('SADD', collections_key(a.tenant), a.collection)

@@ -41,6 +41,7 @@ if a.kind == 'delete' then
   hide_document(a.document_id, a.job_id)
   a.collection = get(doc, 'collection')
 elseif a.kind == 'clean' then
+  redis.call('SREM', LITTERED, a.document_id)
   a.collection = get(doc_key(a.document_id), 'collection') or ''
 elseif a.kind == 'drop' then
   redis.call('HSET', col, 'drop_job', a.job_id)

@@ -38,6 +38,7 @@ end
 
 local function waiting(queue, tenant)
   return redis.call('ZCARD', queued_key(queue, tenant)) + redis.call('ZCARD', held_key(queue, tenant))
+    + redis.call('ZCARD', delayed_key(queue, tenant))
 end
 
 -- A refusal when too much waits already on one of the queues that the work will go through.

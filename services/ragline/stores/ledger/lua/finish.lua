@@ -14,7 +14,8 @@ if get(job, 'kind') == 'delete' then
   redis.call('PEXPIRE', doc_key(document), RETENTION_MS)
 end
 if get(job, 'kind') == 'drop' then
-  redis.call('HSET', generations_key(tenant), collection, get(collection_key(tenant, collection), 'generation'))
+  local last = tonumber(redis.call('GET', last_generation_key(tenant)) or 0)
+  redis.call('SET', last_generation_key(tenant), math.max(last, number(collection_key(tenant, collection), 'generation')))
   redis.call('DEL', collection_key(tenant, collection), documents_key(tenant, collection), names_key(tenant, collection),
     metadata_key(tenant, collection), pending_key(tenant, collection))
 end

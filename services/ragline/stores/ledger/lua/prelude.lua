@@ -13,12 +13,14 @@ local function documents_key(tenant, name) return collection_key(tenant, name) .
 local function names_key(tenant, name) return collection_key(tenant, name) .. ':names' end
 local function metadata_key(tenant, name) return collection_key(tenant, name) .. ':metadata' end
 local function pending_key(tenant, name) return collection_key(tenant, name) .. ':pending' end
--- The last generation of collections that are gone: one of the same name goes on from there, so that none comes twice.
-local function generations_key(tenant) return P .. 'generations:' .. tenant end
+-- The highest generation of a tenant's collections that are gone: new ones go on from there, so that none of a name comes
+-- twice.
+local function last_generation_key(tenant) return P .. 'last-generation:' .. tenant end
 local function fence_key(id) return doc_key(id) .. ':writer' end
 local function seq_key(queue) return P .. 'seq:' .. queue end
 local function queued_key(queue, tenant) return P .. 'queued:' .. queue .. (tenant and ':' .. tenant or '') end
 local function held_key(queue, tenant) return P .. 'held:' .. queue .. (tenant and ':' .. tenant or '') end
+local function delayed_key(queue, tenant) return P .. 'delayed:' .. queue .. (tenant and ':' .. tenant or '') end
 local function workers_key(queue) return P .. 'workers:' .. queue end
 local function held_tenants_key(queue) return P .. 'held-tenants:' .. queue end
 -- Kombu's: what was delivered and is not finished.
@@ -95,6 +97,25 @@ local function push(id, queue, tenant)
   redis.call('ZADD', queued_key(queue, tenant), seq, id)
 end
 
+-- A job that waits for another try has no message on its queue, and is work for it all the same.
+local function delay(id, due)
+  local job = job_key(id)
+  redis.call('ZADD', DELAYED, due, id)
+  for _, key in ipairs({ delayed_key(get(job, 'queue')), delayed_key(get(job, 'queue'), get(job, 'tenant')) }) do
+    -- Of jobs that are gone, as after a backup that was restored without them.
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now_ms() - DAY_MS)
+    redis.call('ZADD', key, due, id)
+    redis.call('PEXPIREAT', key, due + DAY_MS)
+  end
+end
+
+local function end_delay(id)
+  local job = job_key(id)
+  redis.call('ZREM', DELAYED, id)
+  redis.call('ZREM', delayed_key(get(job, 'queue')), id)
+  redis.call('ZREM', delayed_key(get(job, 'queue'), get(job, 'tenant')), id)
+end
+
 -- Gives a tenant's held jobs the places on the queue that have become free.
 local function release(queue, tenant)
   local held = held_key(queue, tenant)
@@ -119,10 +140,10 @@ local function is_cold(queue, now) return redis.call('ZCOUNT', workers_key(queue
 local function dispatch(id, queue, template)
   local job = job_key(id)
   local tenant, now = get(job, 'tenant'), now_ms()
+  end_delay(id)
   redis.call('HSET', job, 'queue', queue, 'message', template, 'step_state', 'queued', 'lease_until', 0, 'retry_at', 0,
     'queued_at', now, 'cold', is_cold(queue, now) and 1 or 0)
   redis.call('ZREM', LEASES, id)
-  redis.call('ZREM', DELAYED, id)
   local own = queued_key(queue, tenant)
   if redis.call('ZCARD', own) < TENANT_SHARE or redis.call('ZSCORE', own, id) then return push(id, queue, tenant) end
   local place = redis.call('INCR', P .. 'place:' .. queue)
@@ -172,7 +193,7 @@ local function close(id, state)
   count_end(job, state)
   leave_queue(id)
   redis.call('ZREM', LEASES, id)
-  redis.call('ZREM', DELAYED, id)
+  end_delay(id)
   if get(job, 'kind') == 'ingest' then redis.call('ZREM', pending_key(get(job, 'tenant'), get(job, 'collection')), id) end
   redis.call('HSET', job, 'state', state, 'step_state', 'done', 'finished_at', now_ms(), 'lease_until', 0, 'message', '')
   emit(id, 'done', cjson.encode({ state = state }))

@@ -14,5 +14,5 @@ local due = now_ms() + delay_ms
 set_error(id, code, detail)
 redis.call('HSET', job, 'step_state', 'delayed', 'lease_until', 0, 'retry_at', due)
 redis.call('ZREM', LEASES, id)
-redis.call('ZADD', DELAYED, due, id)
+delay(id, due)
 return 'ok'

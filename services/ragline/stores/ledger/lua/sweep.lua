@@ -1,7 +1,7 @@
 -- Finds work that nobody will come back to and queues it again. One sweep at a time: the first caller in a period works.
--- Answers the claims whose lease ran out, and how many retries were due and messages had vanished.
-local period_ms, grace_ms, limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
-if not redis.call('SET', P .. 'sweeper', '1', 'NX', 'PX', period_ms) then return { {}, 0, 0 } end
+-- Answers the claims whose lease ran out, how many retries were due and messages had vanished, and documents to be cleaned.
+local period_ms, grace_ms, limit, cleaning_limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+if not redis.call('SET', P .. 'sweeper', '1', 'NX', 'PX', period_ms) then return { {}, 0, 0, {} } end
 local now, lost, due, vanished = now_ms(), {}, 0, 0
 
 -- The first jobs of an index set. An entry whose job is gone, as after a restored backup, must not stop every sweep.
@@ -65,7 +65,7 @@ end
 
 -- A claim follows delivery within moments. A message that had left its queue a grace period ago, and whose job nobody
 -- has claimed since, is lost; how long it waited before says nothing. Two looks, half a period apart, are remembered.
-for i = 4, #ARGV do
+for i = 5, #ARGV do
   local queue = ARGV[i]
   local looks = P .. 'looks:' .. queue
   if number(looks, 'at') + grace_ms / 2 <= now then
@@ -86,4 +86,4 @@ for i = 4, #ARGV do
 end
 
 count('sweeps')
-return { lost, due, vanished }
+return { lost, due, vanished, redis.call('SRANDMEMBER', LITTERED, cleaning_limit) }

@@ -116,12 +116,11 @@ OWN = {
     "POST /v1/collections/{name}/documents/batch": Sent(
         thing="collection", body=lambda _: {"files": [("file", ("theirs.pdf", pdfs.text_pdf([THEIRS])))]}
     ),
-    "POST /rag/pipeline": Sent(
-        thing="collection",
-        body=lambda name: {"json": {"pdf_path": "theirs.pdf", "persist_directory": f"vectorstores/{name}"}},
-    ),
 }
 """Operations that make a collection of that name, of the caller's own."""
+
+DEFAULTS = {"POST /rag/pipeline"}
+"""Operations about what only the default tenant has: the upload folder."""
 
 NAMELESS = {
     "GET /tasks/info",
@@ -143,7 +142,7 @@ NAMELESS = {
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = {"API_KEYS": STATIC, "ENABLE_AUTH": "true"}
     with running_stack(tmp_path_factory.mktemp("tenants"), settings) as running:
-        (running.folder / "uploads" / "theirs.pdf").write_bytes(pdfs.text_pdf([THEIRS]))
+        (running.folder / "uploads" / "ours.pdf").write_bytes(pdfs.text_pdf([OURS]))
         yield running
 
 
@@ -214,7 +213,7 @@ def test_every_operation_has_its_row(stack: Stack) -> None:
     paths = stack.client.get("/openapi.json").json()["paths"]
     operations = {f"{method.upper()} {path}" for path, item in paths.items() for method in item}
 
-    assert {row.partition("#")[0] for row in FOREIGN} | set(OWN) | NAMELESS == operations
+    assert {row.partition("#")[0] for row in FOREIGN} | set(OWN) | DEFAULTS | NAMELESS == operations
     assert [operation for operation in NAMELESS if "{" in operation] == ["GET /errors/{code}"]
 
 
@@ -254,6 +253,17 @@ def test_a_foreign_name_is_free(ours: Tenant, stranger: Tenant, operation: str) 
     assert "Tamsin" in _ask(stranger.client)["answer"]
     assert ours.everything() == before
     assert "Marlow" in _ask(ours.client)["answer"]
+
+
+@pytest.mark.parametrize("path", ["ours.pdf", "absent.pdf"])
+def test_the_upload_folder_is_the_default_tenants(stack: Stack, stranger: Tenant, path: str) -> None:
+    asked = {"pdf_path": path, "persist_directory": "vectorstores/observatory"}
+    refused = stranger.client.post("/rag/pipeline", json=asked)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert stranger.client.get("/v1/collections").json()["collections"] == []
+    with client_of(stack, STATIC) as default:
+        expected = 200 if path == "ours.pdf" else 404
+        assert default.post("/rag/pipeline", json=asked).status_code == expected
 
 
 def test_lists_hold_nothing_foreign(ours: Tenant, stranger: Tenant) -> None:

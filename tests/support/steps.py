@@ -139,6 +139,9 @@ class MemoryLedger:
         assert (tenant, collection) == (TENANT, COLLECTION.name)
         return {record.id: record.metadata for record in self.records.values() if record.version and record.metadata}
 
+    def spend(self, tenant: str, tokens: int) -> None:
+        self.journal.append(("spend", (tenant, tokens)))
+
     def originals(self, document_id: str) -> dict[int, str]:
         return dict(self.uploads.get(document_id, {}))
 

@@ -115,6 +115,10 @@ class Generator(Protocol):
     def fingerprint(self) -> str:
         """What decides an answer beside question and documents: the kind, the usual model, the prompt's version."""
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether it uses a chat model, whose tokens count for a tenant's budget."""
+
     def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
         """Write an answer.
 

@@ -1,22 +1,29 @@
 """Question to cited answer."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
+from math import ceil
 from typing import Any
 
+import structlog
+
 from ragline.common.constants import TOKEN_FLUSH_INTERVAL
-from ragline.common.errors import NotFound
-from ragline.common.models import DocumentState, JobRecord
+from ragline.common.errors import NotFound, TransientError
+from ragline.common.models import Answer, DocumentState, JobRecord, Passage
 from ragline.common.questions import Question
 from ragline.pipeline.protocols import Generator, Retriever, Rewriter, Rewriting, StepControl, StepDone, StepOutcome
 from ragline.stores.ledger.working import KeptAnswer, WorkLedger
 
 __all__ = ["AnswerStep", "TokenWriter"]
 
+logger = structlog.get_logger(__name__)
 
 _IN_WORK = {DocumentState.ACCEPTED, DocumentState.CONVERTING, DocumentState.SPLITTING, DocumentState.INDEXING}
+
+_CHARACTERS_PER_TOKEN = 4
+"""Of English text, by OpenAI's rule of thumb (https://help.openai.com/en/articles/4936856); of others fewer."""
 
 _NEWEST_DOCUMENTS = 200
 """How many of a collection's newest documents are looked at when a question had no answer."""
@@ -63,9 +70,7 @@ class AnswerStep:
         rewriting = self._rewriter.run(asked) if asked.history else Rewriting(text=asked.text)
         question = replace(asked, text=rewriting.text, history=())
         passages = self._retriever.run(question=question, collection=collection)
-        writer = TokenWriter(lambda text: control.report(events=[("token", {"text": text})]))
-        answer = self._generator.run(question=question, passages=passages, on_token=writer.write)
-        writer.flush()
+        answer = self._write(control, question, passages, rewriting)
         usage = _sum(rewriting.usage, answer.usage)
         events: list[tuple[str, Mapping[str, Any]]]
         events = [("citation", asdict(citation)) for citation in answer.citations]
@@ -89,6 +94,28 @@ class AnswerStep:
             },
         )
 
+    def _write(self, control: StepControl, question: Question, passages: Sequence[Passage], asked: Rewriting) -> Answer:
+        """Have the answer written; its reader gets it piece by piece."""
+        writer = TokenWriter(lambda text: control.report(events=[("token", {"text": text})]))
+        try:
+            answer = self._generator.run(question=question, passages=passages, on_token=writer.write)
+            writer.flush()
+        except BaseException:
+            # What an answer used its service tells at the end of it; one that breaks off has used something, too.
+            read = len(question.text) + sum(len(passage.text) for passage in passages)
+            estimate = ceil((read + writer.written) / _CHARACTERS_PER_TOKEN) if writer.written else 0
+            self._charge(control.job.tenant, sum(asked.usage.values()) + estimate)
+            raise
+        return answer
+
+    def _charge(self, tenant: str, tokens: int) -> None:
+        if not tokens or not self._generator.asks_model:
+            return
+        try:
+            self._ledger.spend(tenant, tokens)
+        except TransientError as error:
+            logger.warning("tokens not counted", next="the day's budget lasts longer", tokens=tokens, **error.to_log())
+
     def _pending(self, job: JobRecord) -> int:
         """Documents that may hold the answer once they are indexed."""
         newest = self._ledger.document_ids(job.tenant, job.collection, newest=_NEWEST_DOCUMENTS)
@@ -108,6 +135,11 @@ class TokenWriter:
         Writes text; what it raises stops the generator.
     interval
         Longest time a token waits, except for the model's own pauses.
+
+    Attributes
+    ----------
+    written
+        Characters that were taken so far.
     """
 
     def __init__(self, send: Callable[[str], None], *, interval: timedelta = TOKEN_FLUSH_INTERVAL) -> None:
@@ -115,6 +147,7 @@ class TokenWriter:
         self._interval_seconds = interval.total_seconds()
         self._parts: list[str] = []
         self._last_flush = 0.0
+        self.written = 0
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -126,5 +159,6 @@ class TokenWriter:
     def write(self, text: str) -> None:
         """Take one piece of text; the first one is written at once."""
         self._parts.append(text)
+        self.written += len(text)
         if time.monotonic() - self._last_flush >= self._interval_seconds:
             self.flush()

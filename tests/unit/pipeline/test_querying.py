@@ -21,7 +21,7 @@ from ragline.pipeline.visibility import VisibleDocuments
 from ragline.stores.ledger.claims import ClaimLost
 from ragline.stores.ledger.working import KeptAnswer
 from tests.support.passages import make_passage
-from tests.support.steps import COLLECTION, ScriptedControl, World, make_document, make_job
+from tests.support.steps import COLLECTION, TENANT, ScriptedControl, World, make_document, make_job
 
 QUESTION = "How long is the leave?"
 PASSAGE = make_passage("Each parent gets 26 weeks of leave.", page=19)
@@ -53,6 +53,7 @@ class WrittenAnswer:
     said: list[str] = field(default_factory=list)
     asked: list[Question] = field(default_factory=list)
     fingerprint: str = "scripted"
+    asks_model: bool = True
 
     def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
         self.asked.append(question)
@@ -235,6 +236,34 @@ def test_a_collection_that_went_away_is_not_found(world: World) -> None:
 
     with pytest.raises(NotFound):
         _answer(world, _control(world))
+
+
+LONG = WrittenAnswer(pieces=["26 weeks ", "of leave, "], answer=TransientError("openai", "generate", "broke off"))
+
+
+@pytest.mark.parametrize(
+    ("generator", "tokens"),
+    [
+        # 57 characters of question and passage were read, 19 were written: 4 make a token.
+        (LONG, 19),
+        (WrittenAnswer(pieces=[], answer=TransientError("openai", "generate", "ConnectError")), 0),
+        (replace(LONG, asks_model=False), 0),
+    ],
+    ids=["broke-off", "never-came", "extracts"],
+)
+def test_an_answer_that_breaks_off_is_charged_what_it_must_have_used(
+    world: World, generator: WrittenAnswer, tokens: int
+) -> None:
+    with pytest.raises(TransientError):
+        _answer(world, _control(world), generator)
+    spent = [what for verb, what in world.journal if verb == "spend"]
+    assert spent == ([(TENANT, tokens)] if tokens else [])
+
+
+def test_a_reader_who_leaves_pays_for_what_was_read_and_written(world: World) -> None:
+    with pytest.raises(ClaimLost):
+        _answer(world, _control(world, lost_at=1), LONG)
+    assert ("spend", (TENANT, 17)) in world.journal
 
 
 def test_a_lost_claim_stops_the_model_and_says_nothing_more(world: World, clock: SimpleNamespace) -> None:

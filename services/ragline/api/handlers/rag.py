@@ -12,6 +12,8 @@ from ragline.api.routes import PlannedRouter
 from ragline.api.schemas import AnswerReply, OriginalQueryRequest, PipelineReply, PipelineRequest, TaskSubmitted
 from ragline.api.submissions import Upload, file_parts
 from ragline.api.waiting import JobReader
+from ragline.common.constants import DEFAULT_TENANT
+from ragline.common.errors import Forbidden
 from ragline.common.identifiers import check_collection_name
 from ragline.common.questions import Question
 from ragline.common.queues import ROUTES, Step
@@ -22,10 +24,12 @@ __all__ = ["router"]
 router = PlannedRouter(prefix="/rag", tags=["rag"])
 
 
-@router.post("/pipeline", summary="Ingest a PDF of the upload folder")
+@router.post("/pipeline", summary="Ingest a PDF of the upload folder, which is the tenant default's")
 async def start_pipeline(
     body: PipelineRequest, context: Context, tenant: Ingester, trace: Trace, idempotency_key: IdempotencyKey = None
 ) -> PipelineReply:
+    if tenant != DEFAULT_TENANT:
+        raise Forbidden(f"The upload folder is the tenant {DEFAULT_TENANT}'s: send the file itself")
     collection = _collection(body.persist_directory)
     name, file = await run_in_threadpool(open_upload, context.config.upload_root, body.pdf_path)
     with file:

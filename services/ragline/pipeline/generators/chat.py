@@ -45,6 +45,11 @@ class ChatGenerator:
         """See `Generator.fingerprint`."""
         return f"chat:{self._model.name}:{self._template.version}"
 
+    @property
+    def asks_model(self) -> bool:
+        """See `Generator.asks_model`."""
+        return True
+
     def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
         """Have an answer written.
 

@@ -97,6 +97,11 @@ class ExtractiveGenerator:
         """See `Generator.fingerprint`."""
         return f"extractive:{self._embedder.space}"
 
+    @property
+    def asks_model(self) -> bool:
+        """See `Generator.asks_model`."""
+        return False
+
     def run(self, *, question: Question, passages: Sequence[Passage], on_token: Callable[[str], None]) -> Answer:
         """Quote the sentences that answer a question.
 

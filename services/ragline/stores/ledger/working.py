@@ -40,7 +40,7 @@ _DOCUMENT_STATES = {
 }
 _CALLS = (
     "claim", "renew", "record", "advance", "hand_back", "retry", "fail", "commit", "finish",
-    "delete_documents", "fence", "mark", "release_fence",
+    "delete_documents", "fence", "mark", "release_fence", "spend",
 )  # fmt: skip
 _MAX_DETAIL_CHARS = 2_000
 
@@ -330,6 +330,10 @@ class WorkLedger:
         if answer in {"ok", "exhausted"}:
             return bool(answer == "ok")
         raise ClaimLost(ClaimState(answer))
+
+    def spend(self, tenant: str, tokens: int) -> None:
+        """Count tokens of the chat model that a tenant used, beside those of the `usage` events that are recorded."""
+        self._call("spend", tenant, tokens)
 
     def _call(self, name: str, *args: str | bytes | int) -> Any:  # noqa: ANN401 - the shape depends on the script
         with redis_errors(name):

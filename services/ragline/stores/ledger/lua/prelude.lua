@@ -280,6 +280,12 @@ end
 -- Tokens of the chat model that a tenant used on one day (UTC).
 local function tokens_key(tenant, now) return P .. 'tokens:' .. tenant .. ':' .. math.floor(now / DAY_MS) end
 
+local function spend(tenant, tokens)
+  local key = tokens_key(tenant, now_ms())
+  redis.call('INCRBY', key, tokens)
+  redis.call('PEXPIRE', key, 2 * DAY_MS)
+end
+
 -- Answers that may be given again, by what was asked; and what decides an answer beside question and documents, as the
 -- worker said that started or answered last.
 local function answer_key(tenant, key) return P .. 'answer:' .. tenant .. ':' .. key end

@@ -1,10 +1,4 @@
 -- Notes how far a claimed step got and what its readers should hear: pairs of event type and data after the checkpoint.
-local function spend(tenant, usage)
-  local key = tokens_key(tenant, now_ms())
-  redis.call('INCRBY', key, (usage.prompt_tokens or 0) + (usage.completion_tokens or 0))
-  redis.call('PEXPIRE', key, 2 * DAY_MS)
-end
-
 local id, token, done, total, unit, checkpoint = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end
@@ -16,6 +10,9 @@ end
 if checkpoint ~= '' then redis.call('HSET', job, 'checkpoint', checkpoint) end
 for i = 7, #ARGV, 2 do
   emit(id, ARGV[i], ARGV[i + 1])
-  if ARGV[i] == 'usage' then spend(get(job, 'tenant'), cjson.decode(ARGV[i + 1])) end
+  if ARGV[i] == 'usage' then
+    local usage = cjson.decode(ARGV[i + 1])
+    spend(get(job, 'tenant'), (usage.prompt_tokens or 0) + (usage.completion_tokens or 0))
+  end
 end
 return 'ok'

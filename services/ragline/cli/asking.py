@@ -1,14 +1,13 @@
 """`ragline ask`: a streamed answer and what it rests on."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import httpx2
 from rich.console import Console
 from rich.text import Text
 
 from ragline.cli.failures import ApiFailure
-from ragline.cli.replies import Answer, Citation, Failure, Progress, understood
+from ragline.cli.replies import Answer, Citation, Failure, Progress, event_data, understood
 
 __all__ = ["print_citations", "read_answer"]
 
@@ -36,7 +35,7 @@ def read_answer(events: Iterable[httpx2.ServerSentEvent], console: Console) -> A
     citations: list[Citation] = []
     job_id = ""
     for event in events:
-        data = _data(event)
+        data = event_data(event)
         match event.event:
             case "job":
                 job_id = event.data
@@ -57,14 +56,6 @@ def read_answer(events: Iterable[httpx2.ServerSentEvent], console: Console) -> A
             case _:
                 pass
     raise ApiFailure("The stream ended before the answer did; ask again")
-
-
-def _data(event: httpx2.ServerSentEvent) -> dict[str, Any]:
-    try:
-        data = event.json()
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _ended(state: str, answer: Answer) -> Answer:

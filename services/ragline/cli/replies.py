@@ -1,13 +1,25 @@
 """What the commands read from the API's replies. Keys they do not know are left alone: the API may be newer."""
 
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import httpx2
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ragline.cli.failures import ApiFailure
 
-__all__ = ["Answer", "Citation", "Consistency", "Failure", "Job", "JobCourse", "Progress", "Submission", "understood"]
+__all__ = [
+    "Answer",
+    "Citation",
+    "Consistency",
+    "Failure",
+    "Job",
+    "JobCourse",
+    "Progress",
+    "Submission",
+    "event_data",
+    "understood",
+]
 
 ReplyT = TypeVar("ReplyT", bound=BaseModel)
 
@@ -118,6 +130,15 @@ class Consistency(_Reply):
             ("stale", self.stale_count, self.stale),
         )
         return [(name, len(ids) if count is None else count, ids) for name, count, ids in kinds]
+
+
+def event_data(event: httpx2.ServerSentEvent) -> dict[str, Any]:
+    """The JSON object that an event carries; an empty one when it carries something else."""
+    try:
+        data = event.json()
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def understood(kind: type[ReplyT], reply: object) -> ReplyT:

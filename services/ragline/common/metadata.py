@@ -71,8 +71,7 @@ def check_metadata(given: object, *, at: str = "/body/metadata") -> dict[str, Sc
     ----------
     given
         Decoded JSON: an object of at most 32 strings (512 characters), finite numbers and booleans, 4,096 characters in
-        all. A string in one of
-        RFC 3339's forms is a date.
+        all. A string in one of RFC 3339's forms is a date.
     at
         JSON pointer of the metadata in the request.
 

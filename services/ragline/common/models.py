@@ -105,6 +105,18 @@ class Passage:
     text: str
     score: float
 
+    def cited(self, start: int, end: int) -> "Citation":
+        """A citation of a part of it; offsets into its text, end exclusive."""
+        return Citation(
+            document_id=self.document_id,
+            document=self.document,
+            page=self.page,
+            start=self.start + start,
+            end=self.start + end,
+            chunk_id=self.chunk_id,
+            quote=self.text[start:end],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Citation:
@@ -128,7 +140,7 @@ class Answer:
     answered
         False when the collection holds no evidence; `text` then says so.
     truncated
-        Whether the text ends where the tokens ended that it may have.
+        Whether the text was cut off at the token limit.
     """
 
     text: str

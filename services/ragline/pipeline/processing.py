@@ -6,10 +6,7 @@ __all__ = ["ProcessStep", "process_data"]
 
 
 class ProcessStep:
-    """Processes the job's data; needs nothing of its process."""
-
-    def __init__(self, _context: object) -> None:
-        """Takes what every step's builder takes."""
+    """Processes the job's data."""
 
     def run(self, control: StepControl) -> StepOutcome:
         """Process the job's data."""

@@ -1,9 +1,7 @@
-"""The Celery app: transport only. What must not be lost is in the ledger."""
+"""The Celery app: its settings, and what its process does at its signals. What must not be lost is in the ledger."""
 
 import gc
 import multiprocessing
-import os
-import signal
 import threading
 import time
 from functools import partial
@@ -15,9 +13,8 @@ import structlog
 from celery import signals
 
 from ragline.common.calls import measure_calls
-from ragline.common.config import ConfigError, WorkerConfig
-from ragline.common.constants import HEARTBEAT_INTERVAL, VISIBILITY_TIMEOUT
-from ragline.common.errors import RagError
+from ragline.common.config import WorkerConfig
+from ragline.common.constants import VISIBILITY_TIMEOUT
 from ragline.common.logging import configure_logging
 from ragline.common.measurements import measure_call
 from ragline.common.queues import Queue
@@ -27,17 +24,15 @@ from ragline.stores.redis_connection import celery_connection
 from ragline.worker.base import RaglineCelery
 from ragline.worker.context import ProcessContext
 from ragline.worker.discretion import DiscreetAMQP
-from ragline.worker.factory import build_embedder, build_generator
+from ragline.worker.heartbeat import Heartbeat
 from ragline.worker.pools import POOLS
 from ragline.worker.probes import ProbeFiles
 from ragline.worker.stopping import StopTimer
+from ragline.worker.warming import warm_up
 
 __all__ = ["create_celery"]
 
 logger = structlog.get_logger(__name__)
-
-_EMBEDDING_QUEUES = {Queue.VECTORSTORE, Queue.RAG}
-"""Workers that load the model right after their start, so that the first task does not wait for it."""
 
 _CANVAS_RESULT_SECONDS = 3600
 """How long results between the links of a demo workflow are kept."""
@@ -156,33 +151,11 @@ def _share_memory(**_: object) -> None:
 
 
 def _connect_heartbeat(config: WorkerConfig, queue: Queue, worker: str) -> None:
-    closed = threading.Event()
-    probes = ProbeFiles(config.probe_dir)
-
-    def beat(context: ProcessContext) -> None:
-        while True:
-            try:
-                context.ledger.heartbeat(queue, worker)
-                probes.ready()
-            except RagError as error:
-                logger.warning("heartbeat not sent", next="another try soon", **error.to_log())
-            except Exception:
-                logger.exception("heartbeat not sent by a defect", next="another try soon")
-            if closed.wait(HEARTBEAT_INTERVAL.total_seconds()):
-                break
-        probes.leave()
-        try:
-            context.ledger.leave(queue, worker)
-        except RagError as error:
-            logger.warning("worker left without a word", next="it counts as gone soon", **error.to_log())
-        context.close()
-
     def start(**_: object) -> None:
-        # Its own context: in a prefork worker the main process has none.
-        context = ProcessContext(config, worker=worker, stopping=closed)
-        thread = threading.Thread(target=beat, args=(context,), name="heartbeat", daemon=True)
-        thread.start()
-        signals.worker_shutdown.connect(partial(_leave, closed, thread), weak=False)
+        context = ProcessContext(config, worker=worker, stopping=threading.Event())
+        heartbeat = Heartbeat(context, queue=queue, probes=ProbeFiles(config.probe_dir))
+        heartbeat.start()
+        signals.worker_shutdown.connect(partial(_end, heartbeat), weak=False)
         logger.info("worker ready", worker=worker, queue=str(queue))
 
     signals.worker_ready.connect(start, weak=False)
@@ -190,31 +163,12 @@ def _connect_heartbeat(config: WorkerConfig, queue: Queue, worker: str) -> None:
 
 def _connect_warming(app: RaglineCelery, queue: Queue) -> None:
     def warm(**_: object) -> None:
-        if app.context is not None and queue in _EMBEDDING_QUEUES:
-            threading.Thread(target=_warm, args=(app.context,), name="warming", daemon=True).start()
-        if app.context is not None and queue is Queue.RAG:
-            threading.Thread(target=_announce, args=(app.context,), name="announcing", daemon=True).start()
+        if app.context is not None:
+            warm_up(app.context, queue)
 
     signals.worker_ready.connect(warm, weak=False)
 
 
-def _warm(context: ProcessContext) -> None:
-    try:
-        context.part(build_embedder).warm()
-    except ConfigError:
-        logger.exception("the embedder cannot be loaded", next="the worker ends; its steps wait")
-        os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _announce(context: ProcessContext) -> None:
-    """Answers that another model or prompt gave are not given again from now on."""
-    try:
-        context.ledger.announce_profile(context.part(build_generator).fingerprint)
-    except RagError as error:
-        logger.warning("profile not announced", next="the first answer announces it", **error.to_log())
-
-
-def _leave(closed: threading.Event, thread: threading.Thread, **_: object) -> None:
-    closed.set()
-    thread.join(timeout=5)
+def _end(heartbeat: Heartbeat, **_: object) -> None:
+    heartbeat.stop()
     logger.info("worker ended")

@@ -34,7 +34,7 @@ __all__ = ["RaglineCelery", "StepTask", "retry_delay"]
 logger = structlog.get_logger(__name__)
 
 _PUT_BACK_PAUSE_SECONDS = 1.0
-"""Pace at which a worker puts back messages of a newer release until a worker of that release takes them."""
+"""Pace at which a worker puts back messages of another release until a worker of that release takes them."""
 
 
 class RaglineCelery(Celery):
@@ -74,7 +74,7 @@ class StepTask(Task):
         Raises
         ------
         Reject
-            The message goes back to its queue: it is of a newer release, or this worker takes no more work.
+            The message goes back to its queue: it is of another release, or this worker takes no more work.
         """
         if raw.get("v") != MESSAGE_VERSION:
             logger.warning("message of another release put back", next="such a worker takes it", version=raw.get("v"))

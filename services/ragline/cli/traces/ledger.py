@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx2
 
-from ragline.cli.replies import JobCourse, Progress, understood
+from ragline.cli.replies import JobCourse, Progress, event_data, understood
 from ragline.cli.traces.spans import Moment, Span, Value
 from ragline.common.queues import ROUTES, Step
 from ragline.common.span_names import ATTEMPT, DOCUMENT_ID, JOB_ID, MESSAGING_DESTINATION, QUEUE_WAIT
@@ -78,7 +78,7 @@ def _attempts(events: Iterable[httpx2.ServerSentEvent]) -> list[_Attempt]:
     attempts: list[_Attempt] = []
     for event in events:
         at_us = _event_us(event.id)
-        data = _data(event)
+        data = event_data(event)
         if event.event == "progress" and "attempt" in data:
             begun = understood(Progress, data)
             attempts.append(
@@ -173,14 +173,6 @@ def _queue_of(step: str) -> str:
 
 def _reason(job: JobCourse) -> str:
     return ": ".join(filter(None, (job.error.code, job.error.detail))) if job.error else ""
-
-
-def _data(event: httpx2.ServerSentEvent) -> dict[str, Any]:
-    try:
-        data = event.json()
-    except ValueError:
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _event_us(event_id: str) -> int:

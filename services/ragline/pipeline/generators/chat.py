@@ -138,15 +138,7 @@ def _statement(text: str, rank: int) -> str:
 
 def _citation(passage: Passage, statement: str) -> Citation:
     quote = _quote(passage.text, statement)
-    return Citation(
-        document_id=passage.document_id,
-        document=passage.document,
-        page=passage.page,
-        start=passage.start + quote.start,
-        end=passage.start + quote.end,
-        chunk_id=passage.chunk_id,
-        quote=passage.text[quote.start : quote.end],
-    )
+    return passage.cited(quote.start, quote.end)
 
 
 def _quote(text: str, statement: str) -> Span:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from ragline.common.models import Answer, Citation, Passage
+from ragline.common.models import Answer, Passage
 from ragline.common.questions import Question
 from ragline.pipeline.generators.prompts import NO_ANSWER_TEXT
 from ragline.pipeline.protocols import Embedder
@@ -132,7 +132,8 @@ class ExtractiveGenerator:
         text = " ".join(parts) or NO_ANSWER_TEXT
         for word in re.findall(r"\S+\s*", text):
             on_token(word)
-        return Answer(text=text, answered=bool(chosen), citations=tuple(map(_citation, chosen)))
+        cited = tuple(sentence.passage.cited(sentence.start, sentence.end) for sentence in chosen)
+        return Answer(text=text, answered=bool(chosen), citations=cited)
 
     def _scores(self, question: str, sentences: Sequence[_Sentence]) -> npt.NDArray[np.float64]:
         if not sentences:
@@ -188,16 +189,3 @@ def _best(sentences: Sequence[_Sentence], scores: npt.NDArray[np.float64]) -> li
         return []
     enough = max(_RELEVANT_SCORE, _SECOND_SENTENCE * scores[order[0]])
     return [sentences[index] for index in order if scores[index] >= enough or index == order[0]]
-
-
-def _citation(sentence: _Sentence) -> Citation:
-    passage = sentence.passage
-    return Citation(
-        document_id=passage.document_id,
-        document=passage.document,
-        page=passage.page,
-        start=passage.start + sentence.start,
-        end=passage.start + sentence.end,
-        chunk_id=passage.chunk_id,
-        quote=passage.text[sentence.start : sentence.end],
-    )

@@ -44,13 +44,13 @@ def verify_collection_task(self: StepTask, message: dict[str, Any]) -> None:
 @shared_task(name="process_data_task", base=StepTask, bind=True)
 def process_data_task(self: StepTask, message: dict[str, Any]) -> None:
     """Process a piece of data in the background."""
-    self.run_step(message, ProcessStep)
+    self.run_step(message, _process_step)
 
 
 @shared_task(name="start_workflow_task", base=StepTask, bind=True)
 def start_workflow_task(self: StepTask, message: dict[str, Any]) -> None:
     """Start a Celery canvas whose last link records the outcome in the ledger."""
-    self.run_step(message, _WorkflowStep, lease=WORKFLOW_LEASE)
+    self.run_step(message, _workflow_step, lease=WORKFLOW_LEASE)
 
 
 @shared_task(name="add_numbers_task", **_ARITHMETIC)
@@ -90,15 +90,20 @@ def fail_workflow_task(request: Context, error: Exception, _traceback: object, j
 class _WorkflowStep:
     """Starts the job's canvas and leaves the rest to its links."""
 
-    def __init__(self, _context: ProcessContext) -> None:
-        """Nothing of the process is needed."""
-
     def run(self, control: StepControl) -> StepOutcome:
         """Start the canvas."""
         link = {"job_id": control.job.id, "token": control.claim.token}
         canvas = _canvas(control.job.params) | finish_workflow_task.s(**link)
         canvas.on_error(fail_workflow_task.s(**link)).apply_async()
         return StepDelegated()
+
+
+def _process_step(_context: ProcessContext) -> ProcessStep:
+    return ProcessStep()
+
+
+def _workflow_step(_context: ProcessContext) -> _WorkflowStep:
+    return _WorkflowStep()
 
 
 def _not_finite() -> InvalidRequest:

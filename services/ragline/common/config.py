@@ -1,6 +1,6 @@
 """Settings of every process, read from the environment, a ``.env`` file and secret files.
 
-Only the `main` modules and the factories see these classes; everything else is given plain values.
+What the API and the workers are built of sees these classes; stores and pipeline are given plain values.
 """
 
 import re

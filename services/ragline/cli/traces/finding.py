@@ -22,7 +22,7 @@ _TRACE_ID = re.compile(r"(?:00-)?([0-9a-f]{32})(?:-[0-9a-f]{16}-[0-9a-f]{2})?")
 _PATIENCE_SECONDS = 10.0
 
 _ON_THE_WAY = timedelta(seconds=5)
-"""So long after the end of a job its last spans may still arrive: a process sends them every second, in batches."""
+"""So long after the end of a job its last spans may still arrive: a process sends them several times a second."""
 
 _ASK_AGAIN_SECONDS = 0.25
 

@@ -49,5 +49,7 @@ class CleanStep:
             return False
         failed = {document.accepted_version} if document.state is DocumentState.FAILED else set()
         kept = {document.version} | failed
-        self._remover.remove_old_files(control, keep_versions=kept, newest=document.accepted_version)
+        # A worker that froze may have written files of a version after another cleaning had forgotten it.
+        found = self._files.versions(document.id)
+        self._remover.remove_old_files(control, keep_versions=kept, newest=document.accepted_version, found=found)
         return True

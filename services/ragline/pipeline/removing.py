@@ -69,13 +69,20 @@ class Remover:
             self._files.objects.remove(key)
         return True
 
-    def remove_old_files(self, control: StepControl, *, keep_versions: Collection[int], newest: int) -> None:
-        """Remove pages, manifests and originals of the versions up to `newest` but those to keep."""
+    def remove_old_files(
+        self, control: StepControl, *, keep_versions: Collection[int], newest: int, found: Collection[int] = ()
+    ) -> None:
+        """Remove pages, manifests and originals of the versions up to `newest` but those to keep.
+
+        Parameters
+        ----------
+        found
+            Versions that have files, though their originals may be forgotten.
+        """
         document_id = control.job.document_id
         originals = self._ledger.originals(document_id)
-        # A worker that froze may have written files of a version whose original is forgotten.
-        there = originals.keys() | self._files.versions(document_id)
-        ended = sorted(version for version in there if version <= newest and version not in keep_versions)
+        versions = sorted(originals.keys() | set(found))
+        ended = [version for version in versions if version <= newest and version not in keep_versions]
         for version in ended:
             self._files.delete_version(document_id, version)
         forgotten = [version for version in ended if version in originals]

@@ -193,10 +193,10 @@ def _invalid_request(error: RequestValidationError) -> InvalidRequest:
 
 
 def _wrong_field(problem: Mapping[str, Any]) -> dict[str, str]:
-    *place, last = problem["loc"]
     if problem["type"] == "json_invalid":
         # FastAPI says at which character, as if that were a part of the body.
-        return {"pointer": _pointer(place), "detail": f"{problem['msg']} at character {last}"}
+        *place, character = problem["loc"]
+        return {"pointer": _pointer(place), "detail": f"{problem['msg']} at character {character}"}
     return {"pointer": _pointer(problem["loc"]), "detail": problem["msg"]}
 
 

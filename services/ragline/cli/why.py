@@ -124,9 +124,9 @@ def _wait(job: _Job, queue: QueueReading | None) -> list[str]:
     wait = "waits" if queue.waiting == 1 else "wait"
     flying = f"{queue.in_flight} {_are(queue.in_flight)} in flight"
     counts = f"queue {job.queue} {queue.waiting} {wait}{oldest}, {flying} and {workers}."
-    if not job.waits or job.queue_position is None:
-        return [f"On {counts}"]
     before = job.queue_position
+    if before is None:
+        return [f"On {counts}"]
     return [f"{counted(before, 'job')} {'stands' if before == 1 else 'stand'} before it; on {counts}"]
 
 

@@ -39,6 +39,11 @@ class DocumentState(StrEnum):
     DELETING = "deleting"
     DELETED = "deleted"
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is there and nobody is at work on it."""
+        return self in {DocumentState.INDEXED, DocumentState.FAILED, DocumentState.CANCELLED}
+
 
 class JobState(StrEnum):
     """Where a job is in its life; the last three are final."""

@@ -27,8 +27,6 @@ __all__ = [
     "use_tracer",
 ]
 
-"""Format: W3C Trace Context, https://www.w3.org/TR/trace-context/."""
-
 _KEPT_SPANS = 256
 """Of a part that is not sampled, the last ones: a step of 20 s makes about a hundred."""
 

@@ -8,9 +8,6 @@ from ragline.stores.ledger.working import WorkLedger
 
 __all__ = ["CleanStep"]
 
-_AT_REST = {DocumentState.INDEXED, DocumentState.FAILED, DocumentState.CANCELLED, DocumentState.DELETED}
-"""A document that is being worked on or deleted is cleared by that job, or littered again when it fails."""
-
 
 class CleanStep:
     """Clears a document of everything but its visible version.
@@ -35,7 +32,8 @@ class CleanStep:
         with self._ledger.fenced(control.claim):
             # Read under the fence: nothing becomes visible while it is held.
             document = self._ledger.documents([control.job.document_id]).get(control.job.document_id)
-            if document is None or document.state not in _AT_REST:
+            if document is None or not (document.state.settled or document.state is DocumentState.DELETED):
+                # A job that works on it or deletes it clears it too, or has it littered again when it fails.
                 return StepDone()
             return StepDone() if self._clean(control, document) else StepUnfinished(progressed=True)
 

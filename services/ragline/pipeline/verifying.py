@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 
 from ragline.common.errors import ProtocolError
-from ragline.common.models import DocumentRecord, DocumentState, JobRecord
+from ragline.common.models import DocumentRecord, JobRecord
 from ragline.pipeline.protocols import StepControl, StepDone, StepOutcome
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
@@ -13,7 +13,6 @@ from ragline.stores.protocols import VectorStore, scope_of
 
 __all__ = ["VerifyStep"]
 
-_SETTLED = {DocumentState.INDEXED, DocumentState.FAILED, DocumentState.CANCELLED}
 _READERS = 16
 """Manifests that are read at the same time: a bucket answers in about 10 ms, and one after another 60,000 of them would
 take as long as a claim may last."""
@@ -69,7 +68,7 @@ class VerifyStep:
         """
         job = control.job
         before = self._documents(job)
-        expected = self._expected([document for document in before.values() if document.state in _SETTLED])
+        expected = self._expected([document for document in before.values() if document.state.settled])
         stored = self._stored(job)
         # Listing a large collection takes seconds: what has changed meanwhile is in motion too.
         after = self._documents(job)

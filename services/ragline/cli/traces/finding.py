@@ -14,7 +14,7 @@ from ragline.cli.failures import ApiFailure
 from ragline.cli.replies import JobCourse, understood
 from ragline.cli.traces.jaeger import NotJaeger, read_trace
 from ragline.cli.traces.ledger import LEDGER, spans_of_job
-from ragline.cli.traces.spans import Span, missing_parents
+from ragline.cli.traces.spans import Span, ends, missing_parents
 
 __all__ = ["FoundTrace", "find_trace", "job_of"]
 
@@ -58,7 +58,8 @@ def find_trace(
     given = _TRACE_ID.fullmatch(name.strip().lower())
     job = None if given else job_of(name, client)
     trace_id = given[1] if given else str((job or {}).get("trace_id", ""))
-    spans, note = _collected(jaeger_url, trace_id, job, pause)
+    ended_at = understood(JobCourse, job).finished_at if job else None
+    spans, note = _collected(jaeger_url, trace_id, ended_at, pause)
     if spans:
         notes = (note,) if note else ()
         return FoundTrace(trace_id=trace_id, source=str(jaeger_url), spans=tuple(spans), notes=notes)
@@ -87,13 +88,13 @@ def job_of(name: str, client: RaglineClient) -> dict[str, Any]:
 
 
 def _collected(
-    jaeger_url: str | None, trace_id: str, job: dict[str, Any] | None, pause: Callable[[float], None]
+    jaeger_url: str | None, trace_id: str, ended_at: datetime | None, pause: Callable[[float], None]
 ) -> tuple[list[Span], str]:
     if not jaeger_url:
         return [], "No address to ask for traces (--jaeger-url, JAEGER_URL, or `ragline up --observe`)."
     try:
         spans = _read(jaeger_url, trace_id)
-        while job and _on_the_way(spans, job):
+        while ended_at is not None and _on_the_way(spans, ended_at):
             pause(_ASK_AGAIN_SECONDS)
             spans = _read(jaeger_url, trace_id)
     except (httpx2.HTTPError, httpx2.InvalidURL) as error:
@@ -103,10 +104,8 @@ def _collected(
     if not spans:
         return [], f"{jaeger_url} has no trace {trace_id}: not sampled, forgotten, or still on its way."
     missing = len(missing_parents(spans))
-    return (
-        spans,
-        f"Spans that others are a part of are missing: {missing}, dropped or still on their way." if missing else "",
-    )
+    note = f"Spans that others are a part of are missing: {missing}, dropped or still on their way."
+    return spans, note if missing else ""
 
 
 def _read(jaeger_url: str, trace_id: str) -> list[Span]:
@@ -117,13 +116,12 @@ def _read(jaeger_url: str, trace_id: str) -> list[Span]:
     return read_trace(reply.json())
 
 
-def _on_the_way(spans: Sequence[Span], job: dict[str, Any]) -> bool:
-    """Whether spans of a job's end are missing that may still come."""
-    finished_at = understood(JobCourse, job).finished_at
-    if finished_at is None or abs(datetime.now(UTC) - finished_at) > _ON_THE_WAY:
+def _on_the_way(spans: Sequence[Span], ended_at: datetime) -> bool:
+    """Whether spans of the end of a job are missing that may still come."""
+    if abs(datetime.now(UTC) - ended_at) > _ON_THE_WAY:
         return False
-    last_us = max((span.end_us for span in spans), default=0)
-    return last_us < finished_at.timestamp() * 1_000_000 or bool(missing_parents(spans))
+    _, last_us = ends(spans)
+    return last_us < ended_at.timestamp() * 1_000_000 or bool(missing_parents(spans))
 
 
 def _is_local(url: str) -> bool:

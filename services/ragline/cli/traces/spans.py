@@ -101,9 +101,8 @@ def in_order(spans: Sequence[Span]) -> list[Placed]:
     return placed
 
 
-def missing_parents(spans: Iterable[Span]) -> set[str]:
+def missing_parents(spans: Sequence[Span]) -> set[str]:
     """Spans that others name as their parent and that are not there, but for those of a service that called ours."""
-    spans = list(spans)
     known = {span.span_id for span in spans}
     return {span.parent_id for span in spans if span.parent_id and span.kind != "server"} - known
 

@@ -99,9 +99,9 @@ end
 
 -- A job that waits for another try has no message on its queue, and is work for it all the same.
 local function delay(id, due)
-  local job = job_key(id)
+  local queue, tenant = get(job_key(id), 'queue'), get(job_key(id), 'tenant')
   redis.call('ZADD', DELAYED, due, id)
-  for _, key in ipairs({ delayed_key(get(job, 'queue')), delayed_key(get(job, 'queue'), get(job, 'tenant')) }) do
+  for _, key in ipairs({ delayed_key(queue), delayed_key(queue, tenant) }) do
     -- Of jobs that are gone, as after a backup that was restored without them.
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now_ms() - DAY_MS)
     redis.call('ZADD', key, due, id)
@@ -110,10 +110,10 @@ local function delay(id, due)
 end
 
 local function end_delay(id)
-  local job = job_key(id)
-  redis.call('ZREM', DELAYED, id)
-  redis.call('ZREM', delayed_key(get(job, 'queue')), id)
-  redis.call('ZREM', delayed_key(get(job, 'queue'), get(job, 'tenant')), id)
+  if redis.call('ZREM', DELAYED, id) == 0 then return end
+  local queue, tenant = get(job_key(id), 'queue'), get(job_key(id), 'tenant')
+  redis.call('ZREM', delayed_key(queue), id)
+  redis.call('ZREM', delayed_key(queue, tenant), id)
 end
 
 -- Gives a tenant's held jobs the places on the queue that have become free.

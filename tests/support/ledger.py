@@ -198,6 +198,11 @@ class Ledger:
     def job(self, job_id: str, tenant: str = DEFAULT_TENANT) -> JobRecord:
         return self.run(self.accepting.job(tenant, job_id))
 
+    def littered(self) -> set[str]:
+        """The documents that the next sweep finds something left behind of."""
+        open_sweep(self.client)
+        return {*self.run(self.accepting.sweep()).littered}
+
     def start(self, job_id: str, **options: Any) -> Claim:  # noqa: ANN401 - options of `WorkLedger.claim`
         """Take the job's message off its queue, whatever waits in front of it, and claim the step."""
         queue = self.field(job_id, "queue")

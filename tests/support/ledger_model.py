@@ -179,6 +179,8 @@ class LedgerModel:
     def may(self, job_id: str, token: str) -> str:
         """What an effect with this token is answered; a cancelled job ends by it."""
         job = self.jobs[job_id]
+        if str(job.token) == token and job.state is JobState.CANCELLED:
+            return "cancelled"
         if job.step_state != "leased" or str(job.token) != token:
             return "lost"
         if job.cancel:

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ragline.common.metrics import PAGES
+import redis
+
+from ragline.common.metrics import JOBS_ACCEPTED, JOBS_ENDED, PAGES
 from ragline.common.queues import Queue
+from ragline.stores.ledger.keys import littered_key
 from tests.support import pdfs
 from tests.support.openai_stub import OpenAIStub, Reply
 from tests.support.scraping import scrape
@@ -85,10 +88,7 @@ def mixed_workload(stack: Stack, stub: OpenAIStub) -> Expected:
     _lost_workers(stack, expected)
     _wait_for_pages(stack, expected)
     _refusals(stack, expected)
-    # What failed and cancelled uploads left behind is cleaned by jobs of the service's own.
-    for _ in range(expected.documents["failed",] + expected.documents["cancelled",]):
-        expected.job("clean", "succeeded")
-        expected.step("vectorstore", "clean")
+    _cleaning(stack, expected)
     return expected
 
 
@@ -187,6 +187,25 @@ def _refusals(stack: Stack, expected: Expected) -> None:
         reply = stack.client.post("/v1/collections/papers/queries", json={"question": "Why?"})
         expected.refused += reply.json()["code"] == "rate_limited"
     assert expected.refused
+
+
+def _cleaning(stack: Stack, expected: Expected) -> None:
+    """What failed and cancelled uploads left behind is cleaned by jobs of the service's own."""
+    least = expected.documents["failed",] + expected.documents["cancelled",]
+
+    def done() -> bool:
+        told = scrape(stack.client)
+        started, ended = told.total(JOBS_ACCEPTED, kind="clean"), told.total(JOBS_ENDED, kind="clean")
+        return started == ended >= least and not client.exists(littered_key())
+
+    with redis.Redis.from_url(stack.redis_url) as client:
+        wait_until(done, timeout_seconds=30)
+    cleaned = int(scrape(stack.client).total(JOBS_ENDED, kind="clean"))
+    # One more when the renewal of the lease told the cancelled step to stop: it may have written after the first.
+    assert least <= cleaned <= least + 1
+    for _ in range(cleaned):
+        expected.job("clean", "succeeded")
+        expected.step("vectorstore", "clean")
 
 
 def _wait_for_pages(stack: Stack, expected: Expected) -> None:

@@ -51,6 +51,20 @@ def test_leased_job_ends_at_its_next_effect(ledger: Ledger, effect: str) -> None
     _assert_cancelled(ledger, submission.job_id)
 
 
+def test_a_claim_whose_renewal_heard_of_the_cancellation_hears_it_at_its_next_effect_too(ledger: Ledger) -> None:
+    """And what it wrote in between is cleaned, after what the end of the job had cleaned."""
+    submission = ledger.upload()
+    claim = ledger.start(submission.job_id)
+    _cancel(ledger, submission.job_id)
+    assert ledger.working.renew([claim]) == [ClaimState.CANCELLED]
+    ledger.run(ledger.accepting.queue_cleaning(sorted(ledger.littered())))
+    assert ledger.littered() == set()
+    with pytest.raises(ClaimLost) as lost:
+        ledger.working.hand_back(claim, interrupted=False, progressed=False)
+    assert lost.value.state is ClaimState.CANCELLED
+    assert ledger.littered() == {submission.document_id}
+
+
 def test_leased_job_whose_worker_is_gone_ends_when_its_lease_does(ledger: Ledger) -> None:
     submission = ledger.upload()
     ledger.start(submission.job_id)
@@ -149,6 +163,6 @@ def test_upload_during_a_cancellation_is_not_cancelled_with_it(ledger: Ledger) -
     _cancel(ledger, first.job_id)
     again = ledger.upload()
     assert (again.unchanged, again.job_id != first.job_id) == (False, True)
-    assert ledger.working.renew([claim]) == [ClaimState.LOST]
+    assert ledger.working.renew([claim]) == [ClaimState.CANCELLED]
     ledger.commit(again)
     assert ledger.document(first.document_id).state is DocumentState.INDEXED

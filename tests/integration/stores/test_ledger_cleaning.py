@@ -8,7 +8,7 @@ from ragline.common.errors import TransientError
 from ragline.common.models import JobRecord
 from ragline.common.queues import JobKind, Queue
 from ragline.stores.ledger.keys import document_key, littered_key
-from tests.support.ledger import Ledger, message_ids, open_sweep
+from tests.support.ledger import Ledger, message_ids
 
 
 def _littered(ledger: Ledger, number: int) -> str:
@@ -19,11 +19,6 @@ def _littered(ledger: Ledger, number: int) -> str:
     return submission.document_id
 
 
-def _found(ledger: Ledger) -> set[str]:
-    open_sweep(ledger.client)
-    return {*ledger.run(ledger.accepting.sweep()).littered}
-
-
 def _cleaning(ledger: Ledger) -> list[JobRecord]:
     jobs = [ledger.job(job_id) for job_id in message_ids(ledger.client, Queue.VECTORSTORE)]
     return [job for job in jobs if job.kind is JobKind.CLEAN]
@@ -31,9 +26,9 @@ def _cleaning(ledger: Ledger) -> list[JobRecord]:
 
 def test_each_littered_document_is_cleaned_once(ledger: Ledger) -> None:
     documents = {_littered(ledger, number) for number in range(3)}
-    assert _found(ledger) == documents
+    assert ledger.littered() == documents
     ledger.run(ledger.accepting.queue_cleaning(sorted(documents)))
-    assert _found(ledger) == set()
+    assert ledger.littered() == set()
     assert sorted(job.document_id for job in _cleaning(ledger)) == sorted(documents)
 
 
@@ -51,12 +46,12 @@ def test_who_breaks_off_forgets_none(ledger: Ledger, monkeypatch: pytest.MonkeyP
     with pytest.raises(TransientError):
         ledger.run(ledger.accepting.queue_cleaning(documents))
     monkeypatch.undo()
-    assert _found(ledger) == {*documents[1:]}
+    assert ledger.littered() == {*documents[1:]}
 
 
 def test_a_document_that_is_gone_needs_no_cleaning(ledger: Ledger) -> None:
     ledger.client.sadd(littered_key(), "doc_gone")
-    assert _found(ledger) == {"doc_gone"}
+    assert ledger.littered() == {"doc_gone"}
     ledger.run(ledger.accepting.queue_cleaning(["doc_gone"]))
-    assert _found(ledger) == set()
+    assert ledger.littered() == set()
     assert _cleaning(ledger) == []

@@ -249,8 +249,13 @@ local function cancel_on_request(id) cancel(id, 'cancelled', 'cancelled on reque
 -- 'ok' while this token holds the claim; every effect of a worker asks first, so a zombie changes nothing.
 local function check_claim(id, token)
   local job = job_key(id)
-  local state = get(job, 'step_state')
-  if state ~= 'leased' or get(job, 'token') ~= token then return 'lost' end
+  if get(job, 'token') ~= token then return 'lost' end
+  if get(job, 'state') == 'cancelled' then
+    -- Another call of the same claim heard it first, or it ended without one: what was written since is to be cleaned.
+    litter(job)
+    return 'cancelled'
+  end
+  if get(job, 'step_state') ~= 'leased' then return 'lost' end
   if get(job, 'cancel') == '1' then
     cancel_on_request(id)
     return 'cancelled'

@@ -256,9 +256,10 @@ def _bounded(receive: Receive, limit_bytes: int) -> Receive:
         if complete:
             # What comes after the body is the client's leaving: that may take as long as it likes.
             return await receive()
-        started = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         message = await _in_time(receive, _BODY_PAUSE_SECONDS + seen / _SLOWEST_BYTES_PER_SECOND - waited_seconds)
-        waited_seconds += time.monotonic() - started
+        waited_seconds += clock() - started
         seen += len(message.get("body", b""))
         complete = not message.get("more_body", False)
         if seen > limit_bytes:

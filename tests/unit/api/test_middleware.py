@@ -21,6 +21,7 @@ from ragline.api.middleware import BodyLimitMiddleware, DefectMiddleware, Reques
 from ragline.api.problems import PROBLEM_MEDIA_TYPE, install_problem_handlers
 from ragline.common.errors import RequestTimeout
 from ragline.common.logging import configure_logging
+from tests.support.virtual_time import VirtualTimeLoop
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 NEW_REQUEST_ID = re.compile(r"req_[0-9a-f]{16}")
@@ -258,13 +259,13 @@ def test_a_body_that_stops_coming_is_408(parts: list[bytes], monkeypatch: pytest
 def test_a_body_that_only_trickles_is_not_waited_for(
     part: bytes, monkeypatch: pytest.MonkeyPatch, *, passes: bool
 ) -> None:
-    monkeypatch.setattr(middleware, "_BODY_PAUSE_SECONDS", 0.2)
+    monkeypatch.setattr(middleware, "_BODY_PAUSE_SECONDS", 20)
     left = 60
 
     async def receive() -> Message:
         nonlocal left
         left -= 1
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(1)
         return {"type": "http.request", "body": part, "more_body": left > 0}
 
     async def app(_scope: Scope, receive: Receive, _send: object) -> None:
@@ -273,8 +274,11 @@ def test_a_body_that_only_trickles_is_not_waited_for(
 
     scope: Scope = {"type": "http", "path": "/v1/collections/papers/documents", "headers": []}
     request = BodyLimitMiddleware(app, max_upload_bytes=MEBIBYTE)(scope, receive, Reply().send)
-    with nullcontext() if passes else pytest.raises(RequestTimeout):
-        asyncio.run(request)
+    with (
+        nullcontext() if passes else pytest.raises(RequestTimeout),
+        asyncio.Runner(loop_factory=VirtualTimeLoop) as runner,
+    ):
+        runner.run(request)
     assert (left == 0) is passes
 
 

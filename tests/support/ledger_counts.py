@@ -69,7 +69,7 @@ def _check_claims(model: LedgerModel, metrics: Mapping[str, str]) -> None:
     }
     assert counted(metrics, STEPS) == outcomes
     claims, open_claims = (
-        sum(job.token for job in model.jobs.values()),
+        sum(job.claims for job in model.jobs.values()),
         sum(job.step_state == "leased" for job in model.jobs.values()),
     )
     assert observations(metrics, QUEUE_WAIT) == claims

@@ -34,7 +34,8 @@ class JobModel:
     content: str = ""
     state: JobState = JobState.QUEUED
     step_state: str = "queued"
-    token: int = 0
+    token: str = "0"
+    claims: int = 0
     attempts: int = 0
     crashes: int = 0
     interruptions: int = 0
@@ -170,7 +171,7 @@ class LedgerModel:
             self._end_failed(job, "attempts_exhausted")
             return False
         job.attempts += 1
-        job.token += 1
+        job.claims += 1
         job.state, job.step_state, job.expired, job.span = JobState.RUNNING, "leased", False, span
         if job.kind is JobKind.INGEST and not job.committed:
             self.documents[job.document].state = _WHILE[step]
@@ -179,9 +180,9 @@ class LedgerModel:
     def may(self, job_id: str, token: str) -> str:
         """What an effect with this token is answered; a cancelled job ends by it."""
         job = self.jobs[job_id]
-        if str(job.token) == token and job.state is JobState.CANCELLED:
+        if job.token == token and job.state is JobState.CANCELLED:
             return "cancelled"
-        if job.step_state != "leased" or str(job.token) != token:
+        if job.step_state != "leased" or job.token != token:
             return "lost"
         if job.cancel:
             self._end_cancelled(job, "cancelled")

@@ -153,7 +153,7 @@ def _check_jobs(model: LedgerModel, seen: Snapshot) -> None:
         counts = (expected.attempts, expected.crashes, expected.interruptions)
         assert (job.attempts, job.crashes, job.interruptions) == counts
         assert (job.error.code if job.error else "") == expected.error
-        assert (job.cancel_requested, row["token"]) == (expected.cancel, str(expected.token))
+        assert (job.cancel_requested, row["token"]) == (expected.cancel, expected.token)
         assert row.get("span", "") == expected.span
 
 

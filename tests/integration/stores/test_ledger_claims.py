@@ -10,7 +10,7 @@ from ragline.common.errors import AttemptsExhausted, InternalError, Quarantined,
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import Queue, Step
 from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
-from ragline.stores.ledger.keys import workers_key
+from ragline.stores.ledger.keys import job_key, workers_key
 from ragline.stores.ledger.working import WorkLedger
 from tests.support.ledger import Client, Ledger, expire_lease, make_retry_due, message_ids, new_query
 from tests.support.waiting import wait_until
@@ -36,7 +36,6 @@ def _contents(client: Client) -> dict[str, object]:
 def test_claim_gives_a_token_and_counts_the_attempt_at_the_start(ledger: Ledger) -> None:
     submission = ledger.upload()
     claim = ledger.start(submission.job_id, worker="document@pod-1")
-    assert claim.token == "1"
     assert claim.checkpoint == {}
     job = ledger.job(submission.job_id)
     assert (job.state, job.step_state, job.attempts) == (JobState.RUNNING, "leased", 1)
@@ -119,7 +118,27 @@ def test_expired_lease_can_be_claimed_and_counts_a_crash(ledger: Ledger) -> None
     expire_lease(ledger.client, submission.job_id)
     claim = ledger.claim(submission.job_id, worker="worker-2")
     assert claim is not None
-    assert (claim.token, claim.job.crashes, claim.job.attempts, claim.job.worker) == ("2", 1, 2, "worker-2")
+    assert (claim.job.crashes, claim.job.attempts, claim.job.worker) == (1, 2, "worker-2")
+
+
+def test_a_claim_that_a_failover_forgot_is_not_the_one_given_after_it(ledger: Ledger) -> None:
+    submission = ledger.upload()
+    job = job_key(submission.job_id)
+    replicated = ledger.client.dump(job)
+    forgotten = ledger.start(submission.job_id)
+    ledger.client.restore(job, 0, replicated, replace=True)
+    claim = ledger.claim(submission.job_id, worker="worker-2")
+    assert claim is not None
+    with pytest.raises(ClaimLost):
+        ledger.working.hand_back(forgotten, interrupted=False, progressed=False)
+    assert ledger.job(submission.job_id).worker == "worker-2"
+
+
+def test_tokens_go_up_while_the_clock_of_the_server_is_behind(ledger: Ledger) -> None:
+    submission = ledger.upload()
+    ahead = 8 * 10**15
+    ledger.client.hset(job_key(submission.job_id), "token", ahead)
+    assert int(ledger.start(submission.job_id).token) > ahead
 
 
 def test_lease_that_ran_out_still_holds_until_somebody_else_claims(ledger: Ledger) -> None:

@@ -248,7 +248,9 @@ class LedgerMachine(RuleBasedStateMachine):
         claim = self.ledger.working.claim(message, worker, lease=LONG, span=span)
         assert (claim is not None) == self.model.claim(message.job_id, message.step, span)
         if claim is not None:
-            assert (claim.token, claim.previous_span) == (str(job.token), previous_span)
+            assert int(claim.token) > int(job.token)
+            assert claim.previous_span == previous_span
+            job.token = claim.token
             assert 0 < claim.queued_at <= claim.claimed_at
             self.claims = [*self.claims[-REMEMBERED:], claim]
         return claim is not None

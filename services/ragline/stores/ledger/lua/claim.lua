@@ -27,10 +27,11 @@ local waited_ms = now - number(job, 'queued_at')
 observe('queue_wait', queue, waited_ms)
 if cold then count('cold_starts', queue) end
 local attempt = redis.call('HINCRBY', job, 'attempts', 1)
-redis.call('HINCRBY', job, 'token', 1)
+-- Higher than every token before, and another one than a server gave whose last writes a failover lost.
+local token = string.format('%.0f', math.max(now_us(), number(job, 'token') + 1))
 if number(job, 'started_at') == 0 then redis.call('HSET', job, 'started_at', now) end
-redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'lease_until', now + lease_ms, 'worker', worker,
-  'claimed_at', now, 'span', span)
+redis.call('HSET', job, 'state', 'running', 'step_state', 'leased', 'token', token, 'lease_until', now + lease_ms,
+  'worker', worker, 'claimed_at', now, 'span', span)
 redis.call('ZADD', LEASES, now + lease_ms, id)
 if document_state ~= '' and not is_committed(job) then set_document(job, document_state) end
 leave_queue(id)

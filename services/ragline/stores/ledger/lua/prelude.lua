@@ -28,10 +28,12 @@ local function unacked_key(queue) return 'unacked:' .. queue end
 local LEASES, DELAYED, LITTERED = P .. 'leases', P .. 'delayed', P .. 'littered'
 
 -- Leases use the server's clock, so a worker whose clock is wrong can neither keep nor steal one.
-local function now_ms()
+local function now_us()
   local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
+  return t[1] * 1000000 + t[2]
 end
+
+local function now_ms() return math.floor(now_us() / 1000) end
 
 local function get(key, field) return redis.call('HGET', key, field) end
 local function number(key, field) return tonumber(get(key, field) or '0') end

@@ -28,6 +28,8 @@ PICTURES := $(VENV)/pictures
 OASDIFF_VERSION := v1.35.0
 OASDIFF ?= $(or $(shell command -v oasdiff 2>/dev/null),$(CURDIR)/$(BIN)/oasdiff)
 FUZZ_SECONDS ?= 180
+SOAK_SECONDS ?= 300
+SOAK_SEED ?= 1
 
 # Prometheus and its promtool, of Debian's package: from PATH, else unpacked into .venv where there is an apt-get. It is not
 # installed: that would start a server.
@@ -40,7 +42,7 @@ timed = @echo "== $(1)"; start=$$(date +%s); $(2); code=$$?; echo "== $(1): $$((
 .DEFAULT_GOAL := help
 .PHONY: help quickstart install install-dev env up api worker-default worker-document worker-vectorstore worker-rag \
 	flower test check lint typing test-unit test-integration test-fuzz coverage helm lint-chart test-chart chart-docs metrics-docs \
-	monitoring prometheus lint-alerts test-alerts dashboard-pictures \
+	monitoring prometheus lint-alerts test-alerts test-soak dashboard-pictures \
 	oasdiff lint-openapi openapi e2e bench format \
 	images keys update-deps clean
 
@@ -72,7 +74,7 @@ flower: $(LAPTOP) ## Start Flower, the view of the workers, at http://localhost:
 
 test: check ## Run everything that CI runs
 
-check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart lint-alerts ## Linters, types, all tests but test-alerts and those on a cluster: what CI runs first
+check: lint typing lint-openapi coverage test-fuzz lint-chart test-chart lint-alerts ## Linters, types, all tests but test-alerts, test-soak and those on a cluster: what CI runs first
 
 lint: $(DEV) ## Check the code's form
 	$(call timed,lint,$(BIN)/ruff check --quiet . && $(BIN)/ruff format --check --quiet . && \
@@ -147,6 +149,9 @@ lint-alerts: prometheus ## Hold the alerting rules against promtool, and its tes
 
 test-alerts: prometheus ## Fire every alert by a real fault, and clear it again (six minutes)
 	$(call timed,alerts,$(BIN)/python -m pytest --quiet -p no:randomly tests/alerts)
+
+test-soak: $(DEV) ## Work at random while parts die and freeze at random (SOAK_SECONDS, SOAK_SEED; then minutes to settle)
+	$(call timed,soak,SOAK_SECONDS=$(SOAK_SECONDS) SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m pytest --quiet -s tests/soak)
 
 dashboard-pictures: prometheus $(PICTURES)/.installed ## Use a whole service and draw the dashboards for docs/images (MINUTES=8)
 	@$(if $(MINUTES),MINUTES=$(MINUTES)) $(BIN)/python -m tests.alerts.picture_data

@@ -129,10 +129,10 @@ def text_pdf(pages: Sequence[str]) -> bytes:
     return pdf.finish(page_numbers, pages_number)
 
 
-def long_text_pdf(page_count: int, seed: int) -> bytes:
-    """Make a PDF whose pages hold about 2700 characters of pseudo-English each, equal for equal seeds."""
+def long_text_pdf(page_count: int, seed: int, *, marker: str = "") -> bytes:
+    """Make a PDF of pages of the marker and about 2700 characters of pseudo-English, equal for equal seeds."""
     words = random.Random(seed)  # noqa: S311 - test data, not a secret
-    return text_pdf([_pseudo_english(words) for _ in range(page_count)])
+    return text_pdf([f"{marker} {_pseudo_english(words)}".lstrip() for _ in range(page_count)])
 
 
 def encrypted_pdf(user_password: str) -> bytes:

@@ -1,0 +1,115 @@
+"""What a product team does all day, at random: uploads, new versions, cancellations, deletions, questions."""
+
+import hashlib
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+
+from tests.support import pdfs
+
+__all__ = ["Accepted", "Caller", "Document"]
+
+COLLECTIONS = ("papers", "letters")
+_NAMES = 12
+_MOST_PAGES = (1, 1, 3, 20, 120)
+_ANSWER_SECONDS = 120
+"""How long a caller tries the same request again: longer than any fault, and its own start, lasts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A job that the service has accepted: of an upload when it has a marker, a word that is on every page."""
+
+    job_id: str
+    document_id: str
+    marker: str = ""
+
+
+@dataclass(slots=True, kw_only=True)
+class Document:
+    """All that was accepted of a name, in this order; `latest` are the bytes of its newest upload."""
+
+    accepted: list[Accepted] = field(default_factory=list)
+    latest: bytes = b""
+
+
+class Caller:
+    """One caller that gets an answer to each request before the next, however often it has to ask.
+
+    Parameters
+    ----------
+    dice
+        Decides what comes next.
+    """
+
+    def __init__(self, client: httpx2.Client, dice: random.Random) -> None:
+        self._client = client
+        self._dice = dice
+        self.documents = {(collection, f"{n}.pdf"): Document() for collection in COLLECTIONS for n in range(_NAMES)}
+        self.other_jobs: list[str] = []
+
+    def act(self) -> None:
+        """Do one thing."""
+        actions = [self._upload] * 10 + [self._upload_again, self._delete, self._cancel, self._ask] * 2
+        name = self._dice.choice(list(self.documents))
+        self._dice.choice(actions)(name)
+
+    def _upload(self, name: tuple[str, str]) -> None:
+        marker = f"marker{self._dice.getrandbits(40):010x}"
+        seed, pages = self._dice.getrandbits(30), self._dice.randint(1, self._dice.choice(_MOST_PAGES))
+        self._send(name, pdfs.long_text_pdf(pages, seed, marker=marker), marker)
+
+    def _upload_again(self, name: tuple[str, str]) -> None:
+        document = self.documents[name]
+        markers = [accepted.marker for accepted in document.accepted if accepted.marker]
+        if markers:
+            self._send(name, document.latest, markers[-1])
+
+    def _send(self, name: tuple[str, str], data: bytes, marker: str) -> None:
+        collection, file = name
+        path = f"/v1/collections/{collection}/documents"
+        reply = self._request("POST", path, 202, 200, files={"file": (file, data)})
+        document = self.documents[name]
+        document.accepted.append(Accepted(job_id=reply["job_id"], document_id=reply["document_id"], marker=marker))
+        document.latest = data
+
+    def _delete(self, name: tuple[str, str]) -> None:
+        document = self.documents[name]
+        if not document.accepted:
+            return
+        document_id = document.accepted[-1].document_id
+        reply = self._request("DELETE", f"/v1/documents/{document_id}", 202, 404)
+        # It may be gone by a request whose answer was lost: then no job is known here.
+        document.accepted.append(Accepted(job_id=reply.get("job_id", ""), document_id=document_id))
+
+    def _cancel(self, name: tuple[str, str]) -> None:
+        accepted = self.documents[name].accepted
+        if accepted:
+            self._request("DELETE", f"/v1/jobs/{accepted[-1].job_id}", 200, 202, 409)
+
+    def _ask(self, name: tuple[str, str]) -> None:
+        body = {"question": f"What does {name[1]} say of {self._dice.random()}?"}
+        path = f"/v1/collections/{name[0]}/queries"
+        reply = self._request("POST", path, 202, 404, json=body, headers={"Prefer": "respond-async"})
+        if "job_id" in reply:
+            self.other_jobs.append(reply["job_id"])
+
+    def _request(self, method: str, path: str, *good: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - of `httpx2`
+        key = hashlib.sha256(self._dice.randbytes(16)).hexdigest()
+        headers = {**options.pop("headers", {}), "Idempotency-Key": key}
+        deadline = time.monotonic() + _ANSWER_SECONDS
+        while True:
+            try:
+                reply = self._client.request(method, path, headers=headers, **options)
+            except httpx2.TransportError:
+                reply = None
+            if reply is not None and reply.status_code in good:
+                answer: dict[str, Any] = reply.json()
+                return answer
+            told = f"{reply.status_code} {reply.text}" if reply is not None else "no answer"
+            assert reply is None or reply.status_code in {429, 503}, f"{method} {path}: {told}"
+            assert time.monotonic() < deadline, f"{method} {path}: still {told}"
+            time.sleep(0.2)

@@ -1,0 +1,89 @@
+"""What happens to the parts meanwhile, at random: they are killed, told to stop, frozen, or lose their pool."""
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from typing_extensions import override
+
+from ragline.common.constants import FENCE, LEASE
+from ragline.common.queues import Queue
+from tests.support.servers import Process
+
+__all__ = ["Faults"]
+
+_PAUSE_SECONDS = (0.2, 4)
+_FROZEN_SECONDS = (0.5, 4, 15, LEASE.total_seconds() + 3, FENCE.total_seconds() + 3)
+"""Among them longer than a claim holds, and longer than a fence does: whoever wakes then is a zombie."""
+
+
+class Faults(threading.Thread):
+    """One fault after another until told to stop; every part is well again at the end.
+
+    Parameters
+    ----------
+    parts
+        By name. Workers are named by their queue: they may also be told to stop, or lose the processes of their pool.
+    """
+
+    def __init__(self, parts: Mapping[str, Process], dice: random.Random) -> None:
+        super().__init__(name="faults")
+        self._parts = parts
+        self._dice = dice
+        self._stopped = threading.Event()
+        self.done: list[str] = []
+        self.error: Exception | None = None
+
+    def stop(self) -> None:
+        """Return when the last fault is over; raises what went wrong with them."""
+        self._stopped.set()
+        self.join()
+        if self.error:
+            raise self.error
+
+    @override
+    def run(self) -> None:
+        """See `threading.Thread`."""
+        try:
+            while not self._stopped.wait(self._dice.uniform(*_PAUSE_SECONDS)):
+                self._strike()
+        except Exception as error:  # noqa: BLE001 - raised by `stop`
+            self.error = error
+
+    def _strike(self) -> None:
+        name = self._dice.choice(list(self._parts))
+        kinds: list[Callable[[Process], str]] = [self._kill, self._kill, self._freeze]
+        if name in {*Queue}:
+            kinds += [self._end, self._kill_pool]
+        self.done.append(f"{time.strftime('%X')} {name}: {self._dice.choice(kinds)(self._parts[name])}")
+
+    def _kill(self, part: Process) -> str:
+        part.kill()
+        return f"killed for {self._away(part):.1f} s"
+
+    def _end(self, part: Process) -> str:
+        status = part.stop()
+        return f"ended with {status} for {self._away(part):.1f} s"
+
+    def _away(self, part: Process) -> float:
+        seconds = self._dice.choice((0, 0, 2, 8))
+        time.sleep(seconds)
+        part.restart()
+        return seconds
+
+    def _freeze(self, part: Process) -> str:
+        seconds = self._dice.choice(_FROZEN_SECONDS)
+        part.freeze()
+        self._stopped.wait(seconds)
+        part.thaw()
+        return f"frozen for {seconds:.1f} s"
+
+    def _kill_pool(self, part: Process) -> str:
+        children = Path(f"/proc/{part.popen.pid}/task/{part.popen.pid}/children").read_text().split()
+        for child in children:
+            os.kill(int(child), signal.SIGKILL)
+        return f"lost {len(children)} children"

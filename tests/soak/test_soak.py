@@ -1,0 +1,139 @@
+"""Random work under random faults for minutes: nothing accepted is lost, stranded, half there or there twice."""
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from ragline.common.metrics import JOBS_ACCEPTED, JOBS_ENDED, QUEUE_HELD, QUEUE_IN_FLIGHT, QUEUE_WAITING
+from ragline.common.queues import Queue
+from ragline.stores.document_files import DocumentFiles
+from ragline.stores.ledger.keys import littered_key, unacked_key
+from ragline.stores.objects import ObjectStore
+from tests.soak.callers import COLLECTIONS, Accepted, Caller, Document
+from tests.soak.faults import Faults
+from tests.support.openai_stub import openai_stub
+from tests.support.scraping import scrape
+from tests.support.stack import Stack, running_stack
+from tests.support.waiting import wait_until
+
+SECONDS = int(os.environ.get("SOAK_SECONDS", "300"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+_SETTLED_SECONDS = 300
+"""A retry's longest delay, a frozen worker's lease, and all that waits behind them."""
+
+_ENDS = {"succeeded", "failed", "cancelled"}
+_CODES = {"cancelled", "superseded", "quarantined", "attempts_exhausted"}
+"""How a job may end that did not succeed: its caller or the faults wanted it so."""
+
+pytestmark = [pytest.mark.soak, pytest.mark.timeout(SECONDS + 2 * _SETTLED_SECONDS)]
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """A service whose embeddings cost next to nothing, so that most of the work is writing and removing."""
+    with openai_stub() as stub:
+        settings = {"EMBEDDER": "openai", "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": stub.url}
+        with running_stack(tmp_path, settings) as running:
+            yield running
+
+
+def test_nothing_is_lost_or_left_behind(stack: Stack) -> None:
+    dice = random.Random(SEED)  # noqa: S311 - the same soak for the same seed
+    caller = Caller(stack.client, dice)
+    _work(caller, dice, faults=_all_faults(stack))
+    accepted = [accepted for document in caller.documents.values() for accepted in document.accepted]
+    jobs = _ended(stack, [*{accepted.job_id for accepted in accepted if accepted.job_id}, *caller.other_jobs])
+    print(Counter((job["kind"], job["status"]) for job in jobs.values()))  # noqa: T201 - what was tried
+    wait_until(lambda: _idle(stack), timeout_seconds=_SETTLED_SECONDS, interval_seconds=1)
+
+    codes = {job_id: job["error"]["code"] for job_id, job in jobs.items() if job["error"]}
+    assert {*codes.values()} <= _CODES, codes
+    for name, document in caller.documents.items():
+        _check_document(stack, name, document, jobs)
+    _check_stores(stack)
+
+
+def _all_faults(stack: Stack) -> list[Faults]:
+    """Of workers and of what they all need, at the same time."""
+    workers = {str(queue): worker for queue, worker in stack.workers.items()}
+    others = {"api": stack.api, "chroma": stack.chroma, "valkey": stack.valkey}
+    return [Faults(parts, random.Random(f"{SEED} {[*parts]}")) for parts in (workers, others)]  # noqa: S311
+
+
+def _work(caller: Caller, dice: random.Random, *, faults: Sequence[Faults]) -> None:
+    for thread in faults:
+        thread.start()
+    try:
+        until = time.monotonic() + SECONDS
+        while time.monotonic() < until and all(thread.is_alive() for thread in faults):
+            caller.act()
+            time.sleep(dice.uniform(0, 0.5))
+    finally:
+        for thread in faults:
+            thread.stop()
+        # A failure is understood by them.
+        print("", *sorted(done for thread in faults for done in thread.done), sep="\n")  # noqa: T201
+
+
+def _ended(stack: Stack, job_ids: list[str]) -> dict[str, dict[str, Any]]:
+    deadline = time.monotonic() + _SETTLED_SECONDS
+    jobs: dict[str, dict[str, Any]] = {}
+    for job_id in job_ids:
+        job = stack.finished_job(job_id, timeout_seconds=max(1, deadline - time.monotonic()))
+        jobs[job_id] = job
+    return jobs
+
+
+def _idle(stack: Stack) -> bool:
+    """Whether nothing waits, runs, is held, or has yet to be cleaned, as the service and Redis itself see it."""
+    told = scrape(stack.client)
+    busy = [told.total(metric) for metric in (QUEUE_WAITING, QUEUE_HELD, QUEUE_IN_FLIGHT)]
+    with redis.Redis.from_url(stack.redis_url) as client:
+        left = [client.exists(littered_key(), "ragline:leases", "ragline:delayed", *Queue, *map(unacked_key, Queue))]
+    return not any(busy + left) and told.total(JOBS_ACCEPTED) == told.total(JOBS_ENDED)
+
+
+def _check_document(stack: Stack, name: tuple[str, str], document: Document, jobs: dict[str, dict[str, Any]]) -> None:
+    visible: Accepted | None = None
+    for accepted in document.accepted:
+        if not accepted.job_id or jobs[accepted.job_id]["status"] == "succeeded":
+            visible = accepted if accepted.marker else None
+    if not document.accepted:
+        return
+    history = [(one.marker, one.job_id and jobs[one.job_id]["status"]) for one in document.accepted]
+    latest = document.accepted[-1].document_id
+    reply = stack.client.get(f"/v1/documents/{latest}")
+    if visible is None:
+        assert reply.status_code == 404 or reply.json()["version"] == 0, (name, history, reply.text)
+        return
+    record = reply.json()
+    assert (record["id"], record["state"] in {"indexed", "failed"}) == (visible.document_id, True), (name, history)
+    pages = [*DocumentFiles(_objects(stack)).pages(record["id"], record["version"])]
+    assert len(pages) == record["pages"], (name, history)
+    assert all(page.text.startswith(visible.marker) for page in pages), (name, history)
+
+
+def _check_stores(stack: Stack) -> None:
+    """Chroma holds the chunks that count, and the object store pages of the versions that do or may be tried again."""
+    kept: set[str] = set()
+    for collection in COLLECTIONS:
+        report = stack.verify(collection)
+        assert report["consistent"], report
+        for document in stack.client.get(f"/v1/collections/{collection}/documents").json()["documents"]:
+            versions = {document["version"]} | (
+                {document["accepted_version"]} if document["state"] == "failed" else set()
+            )
+            kept |= {f"documents/{document['id']}/{version}" for version in versions}
+    stored = {key.rpartition("/")[0].removesuffix("/pages") for key in _objects(stack).keys("documents/")}
+    assert stored <= kept
+
+
+def _objects(stack: Stack) -> ObjectStore:
+    return ObjectStore(stack.environment["OBJECT_STORE_URL"])

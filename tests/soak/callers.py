@@ -12,7 +12,7 @@ from tests.support import pdfs
 
 __all__ = ["Accepted", "Caller", "Document"]
 
-COLLECTIONS = ("papers", "letters")
+_COLLECTIONS = ("papers", "letters")
 _NAMES = 12
 _MOST_PAGES = (1, 1, 3, 20, 120)
 _ANSWER_SECONDS = 120
@@ -48,12 +48,12 @@ class Caller:
     def __init__(self, client: httpx2.Client, dice: random.Random) -> None:
         self._client = client
         self._dice = dice
-        self.documents = {(collection, f"{n}.pdf"): Document() for collection in COLLECTIONS for n in range(_NAMES)}
+        self.documents = {(collection, f"{n}.pdf"): Document() for collection in _COLLECTIONS for n in range(_NAMES)}
         self.other_jobs: list[str] = []
 
     def act(self) -> None:
         """Do one thing."""
-        actions = [self._upload] * 10 + [self._upload_again, self._delete, self._cancel, self._ask] * 2
+        actions = [self._upload] * 20 + [self._upload_again, self._delete, self._cancel, self._ask] * 4 + [self._drop]
         name = self._dice.choice(list(self.documents))
         self._dice.choice(actions)(name)
 
@@ -71,7 +71,9 @@ class Caller:
     def _send(self, name: tuple[str, str], data: bytes, marker: str) -> None:
         collection, file = name
         path = f"/v1/collections/{collection}/documents"
-        reply = self._request("POST", path, 202, 200, files={"file": (file, data)})
+        reply = self._request("POST", path, 202, 200, 409, files={"file": (file, data)})
+        if reply.get("code") == "conflict":  # the collection is being deleted
+            return
         document = self.documents[name]
         document.accepted.append(Accepted(job_id=reply["job_id"], document_id=reply["document_id"], marker=marker))
         document.latest = data
@@ -83,7 +85,15 @@ class Caller:
         document_id = document.accepted[-1].document_id
         reply = self._request("DELETE", f"/v1/documents/{document_id}", 202, 404)
         # It may be gone by a request whose answer was lost: then no job is known here.
-        document.accepted.append(Accepted(job_id=reply.get("job_id", ""), document_id=document_id))
+        if "job_id" in reply or document.accepted[-1].marker:
+            document.accepted.append(Accepted(job_id=reply.get("job_id", ""), document_id=document_id))
+
+    def _drop(self, name: tuple[str, str]) -> None:
+        reply = self._request("DELETE", f"/v1/collections/{name[0]}", 202, 404)
+        for (collection, _), document in self.documents.items():
+            if collection == name[0] and document.accepted and document.accepted[-1].marker:
+                gone = Accepted(job_id=reply.get("job_id", ""), document_id=document.accepted[-1].document_id)
+                document.accepted.append(gone)
 
     def _cancel(self, name: tuple[str, str]) -> None:
         accepted = self.documents[name].accepted

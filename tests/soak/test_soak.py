@@ -16,7 +16,7 @@ from ragline.common.queues import Queue
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.keys import littered_key, unacked_key
 from ragline.stores.objects import ObjectStore
-from tests.soak.callers import COLLECTIONS, Accepted, Caller, Document
+from tests.soak.callers import Accepted, Caller, Document
 from tests.soak.faults import Faults
 from tests.support.openai_stub import openai_stub
 from tests.support.scraping import scrape
@@ -123,7 +123,7 @@ def _check_document(stack: Stack, name: tuple[str, str], document: Document, job
 def _check_stores(stack: Stack) -> None:
     """Chroma holds the chunks that count, and the object store pages of the versions that do or may be tried again."""
     kept: set[str] = set()
-    for collection in COLLECTIONS:
+    for collection in [collection["name"] for collection in stack.client.get("/v1/collections").json()["collections"]]:
         report = stack.verify(collection)
         assert report["consistent"], report
         for document in stack.client.get(f"/v1/collections/{collection}/documents").json()["documents"]:

@@ -114,10 +114,10 @@ def test_the_name_of_a_file_is_utf8(name: str) -> None:
     ],
     ids=range(19),
 )
-@pytest.mark.parametrize("chunk_bytes", [1, 100, 2**20])
-def test_a_bad_form_is_refused(body: bytes, says: str, chunk_bytes: int) -> None:
+@pytest.mark.parametrize("most_chunks", [10_000, 100, 1])
+def test_a_bad_form_is_refused(body: bytes, says: str, most_chunks: int) -> None:
     with pytest.raises(InvalidRequest, match=says) as raised:
-        _files(body, chunk_bytes=chunk_bytes)
+        _files(body, chunk_bytes=1 + len(body) // most_chunks)
     assert len(raised.value.detail) < 200
 
 

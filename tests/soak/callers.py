@@ -21,7 +21,7 @@ _ANSWER_SECONDS = 120
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
-    """A job that the service has accepted: of an upload when it has a marker, a word that is on every page."""
+    """A job that the service has accepted: an upload if there is a marker, a word on each page, or a deletion."""
 
     job_id: str
     document_id: str
@@ -71,7 +71,7 @@ class Caller:
     def _send(self, name: tuple[str, str], data: bytes, marker: str) -> None:
         collection, file = name
         path = f"/v1/collections/{collection}/documents"
-        reply = self._request("POST", path, 202, 200, 409, files={"file": (file, data)})
+        reply = self._request("POST", path, 202, 409, files={"file": (file, data)})
         if reply.get("code") == "conflict":  # the collection is being deleted
             return
         document = self.documents[name]
@@ -82,23 +82,24 @@ class Caller:
         document = self.documents[name]
         if not document.accepted:
             return
-        document_id = document.accepted[-1].document_id
-        reply = self._request("DELETE", f"/v1/documents/{document_id}", 202, 404)
-        # It may be gone by a request whose answer was lost: then no job is known here.
-        if "job_id" in reply or document.accepted[-1].marker:
-            document.accepted.append(Accepted(job_id=reply.get("job_id", ""), document_id=document_id))
+        newest = document.accepted[-1]
+        good = (202,) if newest.marker else (202, 404)
+        reply = self._request("DELETE", f"/v1/documents/{newest.document_id}", *good)
+        if "job_id" in reply:
+            document.accepted.append(Accepted(job_id=reply["job_id"], document_id=newest.document_id))
 
     def _drop(self, name: tuple[str, str]) -> None:
-        reply = self._request("DELETE", f"/v1/collections/{name[0]}", 202, 404)
-        for (collection, _), document in self.documents.items():
-            if collection == name[0] and document.accepted and document.accepted[-1].marker:
-                gone = Accepted(job_id=reply.get("job_id", ""), document_id=document.accepted[-1].document_id)
-                document.accepted.append(gone)
+        inside = [document.accepted for (collection, _), document in self.documents.items() if collection == name[0]]
+        uploaded = [accepted for accepted in inside if accepted and accepted[-1].marker]
+        good = (202,) if uploaded else (202, 404)
+        reply = self._request("DELETE", f"/v1/collections/{name[0]}", *good)
+        for accepted in uploaded:
+            accepted.append(Accepted(job_id=reply["job_id"], document_id=accepted[-1].document_id))
 
     def _cancel(self, name: tuple[str, str]) -> None:
         accepted = self.documents[name].accepted
         if accepted:
-            self._request("DELETE", f"/v1/jobs/{accepted[-1].job_id}", 200, 202, 409)
+            self._request("DELETE", f"/v1/jobs/{accepted[-1].job_id}", 202, 409)
 
     def _ask(self, name: tuple[str, str]) -> None:
         body = {"question": f"What does {name[1]} say of {self._dice.random()}?"}

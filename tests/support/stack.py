@@ -33,6 +33,13 @@ class Stack:
     api: Process
     workers: dict[Queue, Process] = field(default_factory=dict)
 
+    def ready(self) -> bool:
+        """Whether the API and what it needs are there."""
+        try:
+            return self.client.get("/readyz").is_success
+        except httpx2.HTTPError:
+            return False
+
     def finished_job(self, job_id: str, *, timeout_seconds: float = _JOB_SECONDS) -> dict[str, Any]:
         """The job once it has ended."""
         job: dict[str, Any] = {}
@@ -124,7 +131,7 @@ def running_stack(folder: Path, settings: Mapping[str, str] | None = None) -> It
             worker = Process(python("-m", "ragline.worker.main", queue), log=folder / f"{queue}.log", env=env)
             exits.callback(worker.stop)
             stack.workers[queue] = worker
-        api.wait_ready(lambda: _ready(client))
+        api.wait_ready(stack.ready)
         wait_until(lambda: all(stack.workers_alive().values()), timeout_seconds=30)
         yield stack
 
@@ -146,10 +153,3 @@ def _settings(folder: Path, redis_url: str, chroma_url: str) -> dict[str, str]:
         "RATE_LIMIT_GENERAL_PER_MINUTE": "0",
         "RATE_LIMIT_RAG_PER_MINUTE": "0",
     }
-
-
-def _ready(client: httpx2.Client) -> bool:
-    try:
-        return client.get("/readyz").is_success
-    except httpx2.HTTPError:
-        return False

@@ -143,8 +143,8 @@ class DocumentSubmission:
         ------
         InvalidRequest, EmptyUpload, UnsupportedMediaType, TooLarge
             The names or the bytes are not acceptable.
-        EmbeddingSpaceMismatch
-            The collection was embedded with another model.
+        BacklogFull, Conflict, EmbeddingSpaceMismatch, IdempotencyKeyReused, Overloaded
+            As `AcceptLedger.accept_document`: nothing was recorded.
         TransientError
             The object store or the ledger is away.
         """

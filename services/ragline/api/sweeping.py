@@ -11,7 +11,8 @@ __all__ = ["Sweeper"]
 logger = structlog.get_logger(__name__)
 
 _FAILURES_PER_LINE = 60
-"""An outage is told at its beginning, when its reason changes, and once a minute."""
+"""An outage is told at its beginning, when its reason changes, and every one to three minutes: a
+failure takes a second's pause, and two more when Redis is silent."""
 
 
 class Sweeper:

@@ -181,8 +181,12 @@ class ApiConfig(BaseConfig):
         "", description="Web origins whose pages may call the API, separated by commas; empty: none"
     )
     docs_ui: bool = Field(default=True, description="Serve the pages /docs and /redoc")
-    max_backlog: int = Field(100_000, ge=1, description="Most jobs that may wait on one queue")
-    max_backlog_per_tenant: int = Field(10_000, ge=1, description="Most jobs of one tenant that may wait on one queue")
+    max_backlog: int = Field(
+        100_000, ge=1, description="Most jobs that may wait on one queue, or for another try on it"
+    )
+    max_backlog_per_tenant: int = Field(
+        10_000, ge=1, description="Most jobs of one tenant that may wait on one queue, or for another try on it"
+    )
     max_streams: int = Field(1000, ge=1, description="Most open event streams of one API process")
     max_streams_per_tenant: int = Field(
         250, ge=1, description="Most open event streams of one tenant in one API process"

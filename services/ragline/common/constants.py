@@ -77,8 +77,8 @@ VISIBILITY_TIMEOUT = timedelta(seconds=120)
 delivered again for ever (measured on Celery 5.6.3 with kombu 5.7.0)."""
 
 MAX_ATTEMPTS = 3
-"""Starts of one step without progress before the job fails with ``attempts_exhausted``: for a question somebody waits
-for, and for a defect of ours."""
+"""Starts of one step without progress before the job fails with ``attempts_exhausted``: for what somebody waits for
+(answers, embeddings, demo tasks), and for a defect of ours."""
 
 MAX_TRANSIENT_ATTEMPTS = 100
 """The same for work that nobody waits for while a store or model is away: with delays of up to a minute it lasts for

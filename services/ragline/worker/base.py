@@ -21,10 +21,10 @@ from ragline.common.constants import (
 )
 from ragline.common.errors import InternalError, RagError, TransientError
 from ragline.common.messages import MESSAGE_VERSION, StepMessage
-from ragline.common.queues import NEXT_STEP, JobKind, Step
+from ragline.common.queues import NEXT_STEP, Step
 from ragline.common.spans import Span
 from ragline.pipeline.protocols import PipelineStep, StepDelegated, StepDone, StepOutcome, StepUnfinished
-from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
+from ragline.stores.ledger.claims import Claim, ClaimLost
 from ragline.worker.context import ProcessContext
 from ragline.worker.leases import RunningStep
 from ragline.worker.step_spans import note_claim, note_outcome, step_span
@@ -122,11 +122,11 @@ class StepTask(Task):
             logger.info("step ended", outcome=type(outcome).__name__, seconds=took())
         except ClaimLost as lost:
             note_outcome(lost.state)
-            self._give_up(claim, lost, seconds=took())
+            logger.info("step given up", reason=lost.state, seconds=took())
         except TransientError as error:
             self._retry(claim, error, seconds=took())
         except ConfigError as error:
-            # The settings are wrong, not the document: it waits until an operator has mended them.
+            # The settings are wrong, not the document: tried again as in an outage, until an operator has mended them.
             self._retry(claim, TransientError("worker", "start", str(error)), seconds=took())
         except RagError as error:
             note_outcome("failed", error)
@@ -157,17 +157,10 @@ class StepTask(Task):
         try:
             report()
         except ClaimLost as lost:
-            self._give_up(claim, lost)
+            logger.info("step given up", reason=lost.state)
         except TransientError as error:
             # Nothing is lost: the lease runs out and the sweeper queues the step again.
             logger.warning("outcome not recorded", job_id=claim.job.id, next="the lease runs out", **error.to_log())
-
-    def _give_up(self, claim: Claim, lost: ClaimLost, **fields: float) -> None:
-        logger.info("step given up", reason=lost.state, **fields)
-        job = claim.job
-        if lost.state is ClaimState.LOST and job.document_id and job.kind is JobKind.INGEST:
-            # What was written last may have come after the job that replaced this one, or deleted its document, ended.
-            self._report(claim, partial(self.context.ledger.mark, damaged=(), littered=[job.document_id]))
 
     def _retry(self, claim: Claim, error: RagError, *, seconds: float, cause: Exception | None = None) -> None:
         note_outcome("retried", cause or error)

@@ -57,11 +57,6 @@ class RunningStep:
         self._ledger.record(self.claim, progress=progress, checkpoint=checkpoint, events=events)
 
     @property
-    def _spent(self) -> float:
-        """Seconds since the claim."""
-        return time.monotonic() - self._started
-
-    @property
     def hangs(self) -> bool:
         """Whether it has had its claim for longer than any honest step."""
         return self._spent > CLAIM_LIMIT.total_seconds()
@@ -69,6 +64,11 @@ class RunningStep:
     def should_stop(self) -> bool:
         """See `StepControl.should_stop`."""
         return self.lost or self._stopping.is_set() or self._spent > STEP_BUDGET.total_seconds()
+
+    @property
+    def _spent(self) -> float:
+        """Seconds since the claim."""
+        return time.monotonic() - self._started
 
 
 class LeaseKeeper:

@@ -10,7 +10,7 @@ from ragline.common.errors import AttemptsExhausted, InternalError, Quarantined,
 from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import Queue, Step
 from ragline.stores.ledger.claims import Claim, ClaimLost, ClaimState
-from ragline.stores.ledger.keys import job_key, workers_key
+from ragline.stores.ledger.keys import job_key, littered_key, workers_key
 from ragline.stores.ledger.working import WorkLedger
 from tests.support.ledger import Client, Ledger, expire_lease, make_retry_due, message_ids, new_query
 from tests.support.waiting import wait_until
@@ -30,7 +30,8 @@ EFFECTS: dict[str, Callable[[WorkLedger, Claim], object]] = {
 
 
 def _contents(client: Client) -> dict[str, object]:
-    return {key: client.dump(key) for key in client.scan_iter()}
+    """All but which documents are to be cleaned: what a stale worker wrote elsewhere is."""
+    return {key: client.dump(key) for key in client.scan_iter() if key != littered_key()}
 
 
 def test_claim_gives_a_token_and_counts_the_attempt_at_the_start(ledger: Ledger) -> None:
@@ -86,6 +87,7 @@ def test_stale_token_changes_nothing(ledger: Ledger, effect: str) -> None:
         EFFECTS[effect](ledger.working, stale)
     assert lost.value.state is ClaimState.LOST
     assert _contents(ledger.client) == before
+    assert ledger.client.smembers(littered_key()) == {submission.document_id}
     assert ledger.working.renew([stale]) == [ClaimState.LOST]
 
 
@@ -99,6 +101,7 @@ def test_token_of_a_swept_step_changes_nothing(ledger: Ledger, effect: str) -> N
     with pytest.raises(ClaimLost):
         EFFECTS[effect](ledger.working, stale)
     assert _contents(ledger.client) == before
+    assert ledger.client.smembers(littered_key()) == {submission.document_id}
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
@@ -110,6 +113,15 @@ def test_token_of_a_finished_job_changes_nothing(ledger: Ledger, effect: str) ->
     with pytest.raises(ClaimLost):
         EFFECTS[effect](ledger.working, stale)
     assert _contents(ledger.client) == before
+    assert ledger.client.smembers(littered_key()) == {submission.document_id}
+
+
+def test_a_renewal_that_meets_the_end_of_its_step_has_nothing_cleaned(ledger: Ledger) -> None:
+    submission = ledger.upload()
+    claim = ledger.start(submission.job_id)
+    ledger.working.advance(claim, Step.SPLIT)
+    assert ledger.working.renew([claim]) == [ClaimState.LOST]
+    assert ledger.littered() == set()
 
 
 def test_expired_lease_can_be_claimed_and_counts_a_crash(ledger: Ledger) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 from datetime import timedelta
 
+import pytest
+
 from ragline.api.repeating import Repeating
 
 
@@ -44,6 +46,23 @@ def test_work_that_swallows_its_cancellation_ends_all_the_same() -> None:
         repeating.start()
         await begun.wait()
         await asyncio.wait_for(repeating.stop(), timeout=10)
+
+    asyncio.run(run())
+
+
+def test_what_work_raises_is_raised_where_it_is_stopped() -> None:
+    async def run() -> None:
+        begun = asyncio.Event()
+
+        async def work() -> None:
+            begun.set()
+            raise ZeroDivisionError
+
+        repeating = Repeating(work, every=timedelta())
+        repeating.start()
+        await begun.wait()
+        with pytest.raises(ZeroDivisionError):
+            await repeating.stop()
 
     asyncio.run(run())
 

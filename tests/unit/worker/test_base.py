@@ -1,6 +1,6 @@
 """How the base task ends a step, with a ledger that only takes notes."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -46,9 +46,6 @@ class NotedLedger:
 
     def hand_back(self, _claim: Claim, *, interrupted: bool, progressed: bool) -> None:
         self._note("hand_back", interrupted, progressed)
-
-    def mark(self, *, damaged: Collection[str], littered: Collection[str]) -> None:
-        self.reports.append(("mark", damaged, littered))
 
     def retry(self, _claim: Claim, error: RagError, _delay: timedelta, *, max_attempts: int) -> bool:
         self._note("retry", error.code, max_attempts)
@@ -138,21 +135,6 @@ def test_a_document_error_fails_the_job_at_once() -> None:
     assert _run(Step.CONVERT, _raising(NoText("no text"))) == [("fail", "no_text")]
 
 
-@pytest.mark.parametrize(
-    ("step", "state", "reports"),
-    [
-        (Step.INDEX, ClaimState.LOST, [("mark", (), ["doc_1"])]),
-        # The ledger itself said so before anything more was written.
-        (Step.INDEX, ClaimState.CANCELLED, []),
-        (Step.ANSWER, ClaimState.LOST, []),
-    ],
-)
-def test_what_was_written_last_for_a_job_that_was_replaced_is_cleaned(
-    step: Step, state: ClaimState, reports: list[tuple[Any, ...]]
-) -> None:
-    assert _run(step, _raising(ClaimLost(state))) == reports
-
-
 @pytest.mark.parametrize(("step", "limit"), [(Step.INDEX, MAX_TRANSIENT_ATTEMPTS), (Step.ANSWER, MAX_ATTEMPTS)])
 def test_an_outage_is_waited_out_longer_when_nobody_waits(step: Step, limit: int) -> None:
     error = TransientError("chroma", "add", "refused")
@@ -172,7 +154,12 @@ def test_wrong_settings_wait_for_an_operator_and_fail_no_document() -> None:
 
 @pytest.mark.parametrize("run", [lambda _: StepDone(), _raising(NoText("x")), _raising(KeyError("x"))])
 def test_a_lost_claim_ends_silently(run: Callable[[StepControl], StepOutcome]) -> None:
-    assert _run(Step.INDEX, run, lose=True) == [("mark", (), ["doc_1"])]
+    assert _run(Step.INDEX, run, lose=True) == []
+
+
+@pytest.mark.parametrize("state", [ClaimState.LOST, ClaimState.CANCELLED])
+def test_a_step_that_hears_of_it_on_its_way_reports_nothing(state: ClaimState) -> None:
+    assert _run(Step.INDEX, _raising(ClaimLost(state))) == []
 
 
 def test_a_message_of_a_newer_release_is_rejected_back_to_its_queue(monkeypatch: pytest.MonkeyPatch) -> None:

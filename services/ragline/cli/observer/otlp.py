@@ -19,7 +19,8 @@ from ragline.cli.traces.spans import Link, Moment, Span, Value
 __all__ = ["MAX_MESSAGE_BYTES", "NotOtlp", "decompressed", "read_spans"]
 
 MAX_MESSAGE_BYTES = 16 * 2**20
-"""Largest message, before and after it is decompressed. An exporter sends at most 512 spans of a few KB at once."""
+"""Largest message, before and after it is decompressed. OpenTelemetry's exporters send at most 512 spans of a few KB
+at once, ours 64."""
 
 _TRACE_BYTES, _SPAN_BYTES = 16, 8
 _GZIP = 16 + zlib.MAX_WBITS

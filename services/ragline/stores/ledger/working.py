@@ -217,15 +217,15 @@ class WorkLedger:
             extra = [kept.generation, kept.profile, orjson.dumps(events)]
         self._effect("finish", claim, orjson.dumps(result), *extra)
 
-    def hand_back(self, claim: Claim, *, interrupted: bool, progressed: bool) -> None:
-        """Return the step to its queue, to be continued from its checkpoint."""
-        self._effect("hand_back", claim, "interrupted" if interrupted else "handed_back", int(progressed))
-
     def forget_originals(self, document_id: str, versions: Sequence[int]) -> None:
         """Forget where the bytes of these versions lay."""
         if versions:
             with redis_errors("forget originals"):
                 self._redis.hdel(originals_key(document_id), *map(str, versions))
+
+    def hand_back(self, claim: Claim, *, interrupted: bool, progressed: bool) -> None:
+        """Return the step to its queue, to be continued from its checkpoint."""
+        self._effect("hand_back", claim, "interrupted" if interrupted else "handed_back", int(progressed))
 
     def heartbeat(self, queue: Queue, worker: str) -> None:
         """Say that this worker is alive; it counts as gone after three silent intervals."""

@@ -5,7 +5,10 @@ if answer ~= 'ok' then return answer end
 local job = job_key(id)
 local document, version = get(job, 'document_id'), get(job, 'version')
 local doc = doc_key(document)
-if get(doc, 'job_id') ~= id then return 'lost' end
+if get(doc, 'job_id') ~= id then
+  litter(job)
+  return 'lost'
+end
 local col = collection_key(get(doc, 'tenant'), get(doc, 'collection'))
 redis.call('HINCRBY', col, 'chunks', chunks - number(doc, 'chunks'))
 if get(doc, 'version') ~= version then

@@ -248,21 +248,25 @@ end
 
 local function cancel_on_request(id) cancel(id, 'cancelled', 'cancelled on request') end
 
--- 'ok' while this token holds the claim; every effect of a worker asks first, so a zombie changes nothing.
-local function check_claim(id, token)
+-- 'ok' while this token holds the claim. A job that was asked to end does so with the first look at its claim.
+local function claim_state(id, token)
   local job = job_key(id)
   if get(job, 'token') ~= token then return 'lost' end
-  if get(job, 'state') == 'cancelled' then
-    -- Another call of the same claim heard it first, or it ended without one: what was written since is to be cleaned.
-    litter(job)
-    return 'cancelled'
-  end
+  if get(job, 'state') == 'cancelled' then return 'cancelled' end
   if get(job, 'step_state') ~= 'leased' then return 'lost' end
   if get(job, 'cancel') == '1' then
     cancel_on_request(id)
     return 'cancelled'
   end
   return 'ok'
+end
+
+-- Every effect of a worker asks first, so a zombie changes nothing. What it wrote elsewhere before it asked may have come
+-- after the job that replaced its own, or after the cleaning that followed a cancellation: it is to be cleaned.
+local function check_claim(id, token)
+  local state = claim_state(id, token)
+  if state ~= 'ok' then litter(job_key(id)) end
+  return state
 end
 
 local function create_job(id, fields)

@@ -3,7 +3,7 @@
 local lease_ms, answers = tonumber(ARGV[1]), {}
 for i = 2, #ARGV, 2 do
   local id, token = ARGV[i], ARGV[i + 1]
-  local answer = check_claim(id, token)
+  local answer = claim_state(id, token)
   if answer == 'ok' then
     local until_ms = math.max(now_ms() + lease_ms, number(job_key(id), 'lease_until'))
     redis.call('HSET', job_key(id), 'lease_until', until_ms)

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias, TypeVar
 import redis
 import redis.asyncio
 
-from ragline.common.constants import DEFAULT_TENANT
+from ragline.common.constants import DEFAULT_TENANT, LEASE
 from ragline.common.messages import StepMessage
 from ragline.common.models import CollectionRecord, DocumentRecord, Event, JobRecord, Submission
 from ragline.common.queues import FIRST_STEP, NEXT_STEP, ROUTES, JobKind, Queue, Step
@@ -33,6 +33,7 @@ __all__ = [
     "new_query",
     "open_sweep",
     "pass_half_grace",
+    "pass_outage",
     "queued_key",
     "step_message",
 ]
@@ -113,6 +114,11 @@ def open_sweep(client: Client) -> None:
 def pass_half_grace(client: Client) -> None:
     """Let the next sweep look for vanished messages again."""
     _set_last_looks(client, 0)
+
+
+def pass_outage(client: Client) -> None:
+    """Let the last sweep be longer ago than a lease."""
+    client.decrby("ragline:swept", int(LEASE.total_seconds() * 1000) + 1000)
 
 
 def hold_grace(client: Client) -> None:

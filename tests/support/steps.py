@@ -65,7 +65,8 @@ def make_job(kind: JobKind = JobKind.INGEST, **changes: Any) -> JobRecord:  # no
 def make_document(**changes: Any) -> DocumentRecord:  # noqa: ANN401 - the fields of a document
     """A document whose first version is visible."""
     empty: dict[str, Any] = dict.fromkeys(DocumentRecord.__dataclass_fields__, 0)
-    common = {"id": DOCUMENT, "tenant": TENANT, "collection": COLLECTION.name, "name": "a.pdf", "version": 1}
+    place = {"tenant": TENANT, "collection": COLLECTION.name, "physical": COLLECTION.physical}
+    common = {"id": DOCUMENT, "name": "a.pdf", "version": 1, **place}
     return DocumentRecord(
         **{**empty, "state": DocumentState.INDEXED, "error": None, "metadata": {}, **common, **changes}
     )

@@ -255,6 +255,10 @@ class DocumentRecord:
         The version that answers questions; 0 while none does.
     accepted_version
         The newest accepted version; above `version` while it is being worked on, or when it failed.
+    sha256, size_bytes
+        Of the newest accepted version.
+    physical
+        The Chroma collection that holds its chunks, even when its collection is gone.
     metadata
         Of the uploader, see `common.metadata`.
     """
@@ -262,6 +266,7 @@ class DocumentRecord:
     id: str
     tenant: str
     collection: str
+    physical: str
     name: str
     state: DocumentState
     version: int

@@ -38,12 +38,11 @@ class CleanStep:
             return StepDone() if self._clean(control, document) else StepUnfinished(progressed=True)
 
     def _clean(self, control: StepControl, document: DocumentRecord) -> bool:
-        collection = self._ledger.collection(document.tenant, document.collection)
         if document.state is DocumentState.DELETED:
-            return self._remover.remove_document(control, collection)
+            return self._remover.remove_document(control, document)
         manifest = self._files.manifest(document.id, document.version) if document.version else None
         keep = {chunk.id for chunk in manifest.chunks} if manifest else set()
-        if collection and not self._remover.remove_hidden_chunks(control, collection.physical, keep=keep):
+        if not self._remover.remove_hidden_chunks(control, document.physical, keep=keep):
             return False
         failed = {document.accepted_version} if document.state is DocumentState.FAILED else set()
         kept = {document.version} | failed

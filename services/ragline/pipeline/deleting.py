@@ -13,7 +13,7 @@ class DeleteStep:
     Parameters
     ----------
     ledger
-        Knows the collection, and guards the document's fence.
+        Knows the document, and guards the document's fence.
     remover
         Removes what is stored.
     """
@@ -32,7 +32,7 @@ class DeleteStep:
         """
         job = control.job
         with self._ledger.fenced(control.claim):
-            collection = self._ledger.collection(job.tenant, job.collection)
-            if not self._remover.remove_document(control, collection):
+            document = self._ledger.documents([job.document_id]).get(job.document_id)
+            if document and not self._remover.remove_document(control, document):
                 return StepUnfinished(progressed=True)
         return StepDone(result={"document_id": job.document_id})

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from ragline.common.models import CollectionRecord
+from ragline.common.models import DocumentRecord
 from ragline.pipeline.protocols import StepControl
 from ragline.stores.document_files import DocumentFiles
 from ragline.stores.ledger.working import WorkLedger
@@ -56,16 +56,15 @@ class Remover:
             self._vectors.delete(physical, hidden[start : start + _BATCH_CHUNKS])
         return True
 
-    def remove_document(self, control: StepControl, collection: CollectionRecord | None) -> bool:
+    def remove_document(self, control: StepControl, document: DocumentRecord) -> bool:
         """Remove everything of a document that is deleted; False when the step should stop before the end.
 
         Vectors first, files last: as long as files are there, an interrupted removal knows what it is about.
         """
-        document_id = control.job.document_id
-        if collection and not self.remove_hidden_chunks(control, collection.physical, keep=()):
+        if not self.remove_hidden_chunks(control, document.physical, keep=()):
             return False
-        self._files.delete_all(document_id)
-        for key in self._ledger.originals(document_id).values():
+        self._files.delete_all(document.id)
+        for key in self._ledger.originals(document.id).values():
             self._files.objects.remove(key)
         return True
 

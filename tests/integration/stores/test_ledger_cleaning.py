@@ -4,7 +4,7 @@ import pytest
 import redis.asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from ragline.common.errors import TransientError
+from ragline.common.errors import Conflict, TransientError
 from ragline.common.models import JobRecord
 from ragline.common.queues import JobKind, Queue
 from ragline.stores.ledger.keys import document_key, littered_key
@@ -47,6 +47,12 @@ def test_who_breaks_off_forgets_none(ledger: Ledger, monkeypatch: pytest.MonkeyP
         ledger.run(ledger.accepting.queue_cleaning(documents))
     monkeypatch.undo()
     assert ledger.littered() == {*documents[1:]}
+
+
+def test_what_a_failed_delete_leaves_is_cleaned(ledger: Ledger) -> None:
+    document_id = str(ledger.upload().document_id)
+    ledger.working.fail(ledger.start(ledger.delete(document_id).job_id), Conflict("broken"))
+    assert ledger.littered() == {document_id}
 
 
 def test_a_document_that_is_gone_needs_no_cleaning(ledger: Ledger) -> None:

@@ -3,9 +3,10 @@
 import pytest
 
 from ragline.common.errors import Conflict
-from ragline.common.models import DocumentState
+from ragline.common.models import DocumentState, JobState
 from ragline.common.queues import JobKind, Queue
 from ragline.stores.ledger.accepting import NewJob
+from ragline.stores.ledger.claims import ClaimLost
 from tests.support.ledger import COLLECTION, Ledger
 
 
@@ -48,9 +49,23 @@ def test_a_drop_tries_deletes_that_failed_again(ledger: Ledger) -> None:
     )
     ledger.working.delete_documents(claim, [document])
     ledger.working.fail(ledger.start(ledger.document(document).job_id), Conflict("broken"))
-    for _ in range(2):
-        ledger.working.delete_documents(claim, [document])
+    ledger.working.delete_documents(claim, [document])
     assert ledger.client.llen(Queue.VECTORSTORE) == 1
+
+
+def test_a_drop_ends_when_deletes_fail_again_and_again(ledger: Ledger) -> None:
+    document = str(ledger.upload().document_id)
+    drop = NewJob(tenant="default", kind=JobKind.DROP, params={}, collection=COLLECTION)
+    claim = ledger.start(ledger.submit(drop).job_id)
+    for _ in range(3):
+        ledger.working.delete_documents(claim, [document])
+        ledger.working.fail(ledger.start(ledger.document(document).job_id), Conflict("broken"))
+    with pytest.raises(ClaimLost):
+        ledger.working.delete_documents(claim, [document])
+    job = ledger.job(claim.job.id)
+    assert (job.state, job.error and job.error.code) == (JobState.FAILED, "attempts_exhausted")
+    assert ledger.document(document).state is DocumentState.FAILED
+    assert ledger.submit(drop).job_id
 
 
 def _has(ledger: Ledger, generation: int | None) -> bool:

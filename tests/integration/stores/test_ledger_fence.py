@@ -1,10 +1,12 @@
 """The fence of a document: whose write may be under way, and who waits for the end of it."""
 
+from datetime import timedelta
+
 import pytest
 
 from ragline.common.errors import RejectedError, TransientError
 from ragline.stores.ledger.claims import Claim, ClaimLost
-from tests.support.ledger import Ledger
+from tests.support.ledger import Ledger, make_retry_due
 
 SILENT = TransientError("chroma", "add", "ReadTimeout", unanswered=True)
 AWAY = TransientError("chroma", "add", "ConnectError")
@@ -47,6 +49,20 @@ def test_a_write_without_an_answer_may_land_yet_and_keeps_the_fence(ledger: Ledg
     with pytest.raises(TransientError, match="still writes"):
         ledger.working.fence(_successor(ledger))
     assert ledger.client.pttl(_fence_of(old)) > 0
+
+
+def test_a_later_try_of_the_job_does_not_give_back_what_that_write_needs(ledger: Ledger, old: Claim) -> None:
+    with pytest.raises(TransientError), ledger.working.fenced(old):
+        raise SILENT
+    left_ms = ledger.client.pttl(_fence_of(old))
+    ledger.working.retry(old, SILENT, timedelta(), max_attempts=9)
+    make_retry_due(ledger.client, old.job.id)
+    ledger.sweep()
+    with ledger.working.fenced(ledger.start(old.job.id)):
+        pass
+    with pytest.raises(TransientError, match="still writes"):
+        ledger.working.fence(_successor(ledger))
+    assert 0 < ledger.client.pttl(_fence_of(old)) <= left_ms
 
 
 def test_a_fence_that_ran_out_can_be_taken_again_but_not_kept(ledger: Ledger, old: Claim) -> None:

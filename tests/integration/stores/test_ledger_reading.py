@@ -21,9 +21,10 @@ LASTING = (
     "ragline:littered",
     "ragline:metrics",
     "ragline:seq:",
+    "ragline:swept",
 )
 """What may stay for ever: documents until they are deleted, collections, what is to be cleaned, a counter a queue
-and a tenant, what was counted."""
+and a tenant, what was counted, when it was last swept."""
 
 WORKING = ("ragline:job:", "ragline:queued:", "ragline:leases", "ragline:delayed")
 """What stays while there is work."""

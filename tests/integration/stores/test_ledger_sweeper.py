@@ -10,7 +10,16 @@ from ragline.common.queues import Queue
 from ragline.stores.ledger import accepting
 from ragline.stores.ledger.keys import unacked_key
 from ragline.stores.ledger.sweeping import Swept
-from tests.support.ledger import Ledger, expire_lease, message_ids, new_query, open_sweep, pass_half_grace, queued_key
+from tests.support.ledger import (
+    Ledger,
+    expire_lease,
+    message_ids,
+    new_query,
+    open_sweep,
+    pass_half_grace,
+    pass_outage,
+    queued_key,
+)
 
 
 def _lose_message(ledger: Ledger, queue: Queue = Queue.DOCUMENT) -> None:
@@ -40,6 +49,19 @@ def test_expired_lease_is_queued_again(ledger: Ledger) -> None:
     assert (job.step_state, job.crashes, job.position) == ("queued", 1, 0)
     assert message_ids(ledger.client, Queue.DOCUMENT) == [submission.job_id]
     assert ledger.sweep() == (0, 0, 0)
+
+
+def test_an_outage_that_outlasted_the_leases_is_nobody_s_crash(ledger: Ledger) -> None:
+    submission = ledger.upload()
+    claim = ledger.start(submission.job_id)
+    ledger.sweep()
+    pass_outage(ledger.client)
+    expire_lease(ledger.client, submission.job_id)
+    assert ledger.sweep() == (0, 0, 0)
+    assert ledger.claim(submission.job_id, worker="worker-2") is None
+    ledger.working.record(claim, progress=(1, 2, "pages"))
+    expire_lease(ledger.client, submission.job_id)
+    assert ledger.sweep() == (1, 0, 0)
 
 
 def test_a_lost_claim_says_whose_it_was(ledger: Ledger) -> None:

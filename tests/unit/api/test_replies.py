@@ -71,6 +71,7 @@ def _document(**changes: Any) -> DocumentRecord:  # noqa: ANN401 - the fields of
         id="doc_1",
         tenant="default",
         collection="papers",
+        physical="ragline-local-mini",
         name="a.pdf",
         state=DocumentState.INDEXED,
         version=2,

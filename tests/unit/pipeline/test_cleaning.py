@@ -63,9 +63,12 @@ def test_what_became_visible_before_the_fence_was_taken_stays(world: World) -> N
     assert world.stored() == {chunk.id for chunk in manifest.chunks}
 
 
-def test_what_a_frozen_worker_wrote_after_the_deletion_is_removed(world: World) -> None:
+@pytest.mark.parametrize("dropped", [False, True], ids=["deleted", "deleted with its collection"])
+def test_what_a_frozen_worker_wrote_after_the_deletion_is_removed(world: World, *, dropped: bool) -> None:
     _litter(world, DocumentState.DELETED)
     world.ledger.uploads.clear()
+    if dropped:
+        world.ledger.collections.clear()
 
     _clean(world)
 

@@ -87,11 +87,12 @@ def test_a_lost_claim_removes_nothing(world: World, lost_at: int) -> None:
     assert not world.ledger.fence_held
 
 
-def test_without_its_collection_the_files_still_go(world: World) -> None:
+def test_without_its_collection_all_still_goes(world: World) -> None:
     control = _prepared(world)
     del world.ledger.collections[COLLECTION.name]
 
     _run(world, control)
+    assert DOCUMENT not in _left(world)
     assert world.objects.keys(f"documents/{DOCUMENT}/") == []
 
 

@@ -68,6 +68,7 @@ def document_record(row: Mapping[str, str]) -> DocumentRecord:
         id=row["id"],
         tenant=row["tenant"],
         collection=row["collection"],
+        physical=row["physical"],
         name=row["name"],
         state=DocumentState(row["state"]),
         version=int(row["version"]),

@@ -12,6 +12,7 @@ from ragline.common.constants import (
     EVENT_STREAM_MAX_EVENTS,
     INGEST_JOB_RETENTION,
     JOB_RETENTION,
+    LEASE,
     MAX_CRASHES,
     TENANT_SHARE,
 )
@@ -26,6 +27,7 @@ def script_source(name: str) -> str:
     """Text of one script with the shared prelude in front and the constants it needs."""
     constants = {
         "BUCKETS": _buckets(),
+        "LEASE_MS": int(LEASE.total_seconds() * 1000),
         "MAX_EVENTS": EVENT_STREAM_MAX_EVENTS,
         "MAX_CRASHES": MAX_CRASHES,
         "TENANT_SHARE": TENANT_SHARE,

@@ -55,7 +55,7 @@ if not id then
   id = a.document_id
   doc = doc_key(id)
   redis.call('HSET', doc, 'id', id, 'tenant', a.tenant, 'collection', a.collection, 'name', a.name, 'version', 0,
-    'accepted_version', 0, 'pages', 0, 'chunks', 0, 'created_at', now, 'metadata', a.metadata)
+    'accepted_version', 0, 'pages', 0, 'chunks', 0, 'physical', get(col, 'physical'), 'created_at', now, 'metadata', a.metadata)
   redis.call('HSET', names, a.name, id)
   redis.call('ZADD', documents_key(a.tenant, a.collection), now, id)
 else

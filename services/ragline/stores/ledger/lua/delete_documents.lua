@@ -4,6 +4,22 @@ local id, token = ARGV[1], ARGV[2]
 local answer = check_claim(id, token)
 if answer ~= 'ok' then return answer end
 local drop = job_key(id)
+
+-- A delete that waits for a store is tried for an hour; one that ended as failed may do better once or twice, not for ever.
+local MOST_FAILED_ROUNDS = 3
+local function has_failed_delete()
+  for i = 3, #ARGV, 3 do
+    local last = get(doc_key(ARGV[i]), 'job_id')
+    if last and get(job_key(last), 'kind') == 'delete' and get(job_key(last), 'state') == 'failed' then return true end
+  end
+  return false
+end
+
+if has_failed_delete() and redis.call('HINCRBY', drop, 'failed_rounds', 1) == MOST_FAILED_ROUNDS then
+  fail(id, 'attempts_exhausted', 'deletes of its documents failed ' .. MOST_FAILED_ROUNDS .. ' times')
+  return 'lost'
+end
+
 for i = 3, #ARGV, 3 do
   local document, job, template = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local state = get(doc_key(document), 'state')

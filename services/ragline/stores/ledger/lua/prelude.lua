@@ -17,6 +17,7 @@ local function pending_key(tenant, name) return collection_key(tenant, name) .. 
 -- twice.
 local function last_generation_key(tenant) return P .. 'last-generation:' .. tenant end
 local function fence_key(id) return doc_key(id) .. ':writer' end
+local function late_write_key(id) return doc_key(id) .. ':late-write' end
 local function seq_key(queue) return P .. 'seq:' .. queue end
 local function queued_key(queue, tenant) return P .. 'queued:' .. queue .. (tenant and ':' .. tenant or '') end
 local function held_key(queue, tenant) return P .. 'held:' .. queue .. (tenant and ':' .. tenant or '') end
@@ -208,10 +209,11 @@ local function set_error(id, code, detail)
   redis.call('HSET', job_key(id), 'error_code', code, 'error_detail', detail)
 end
 
--- An upload that ended without becoming visible leaves chunks and files behind; somebody has to clear them away.
+-- An upload that ended without becoming visible leaves chunks and files behind, and so does a delete that failed;
+-- somebody has to clear them away.
 local function litter(job)
-  local doc = get(job, 'document_id')
-  if get(job, 'kind') == 'ingest' and doc ~= '' then redis.call('SADD', LITTERED, doc) end
+  local doc, kind = get(job, 'document_id'), get(job, 'kind')
+  if (kind == 'ingest' or kind == 'delete') and doc ~= '' then redis.call('SADD', LITTERED, doc) end
 end
 
 -- A collection whose deletion ended half-way is there again, with the documents it still has.

@@ -3,6 +3,8 @@
 local period_ms, grace_ms, limit, cleaning_limit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 if not redis.call('SET', P .. 'sweeper', '1', 'NX', 'PX', period_ms) then return { {}, 0, 0, {} } end
 local now, lost, due, vanished = now_ms(), {}, 0, 0
+local swept_before = tonumber(redis.call('GET', P .. 'swept') or now)
+redis.call('SET', P .. 'swept', now)
 
 -- The first jobs of an index set. An entry whose job is gone, as after a restored backup, must not stop every sweep.
 local function jobs_until(set, bound)
@@ -36,6 +38,17 @@ local function lost_claim(id)
     'request_id', 'traceparent', 'span', 'claimed_at', 'lease_until')
   row[#row + 1] = now
   return row
+end
+
+-- While this server was away nobody could renew: claims that ran out meanwhile get the time to be renewed once more, or
+-- an outage would count as a crash of every step under way.
+if now - swept_before > LEASE_MS then
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', now)) do
+    if is_open(id) then
+      redis.call('HSET', job_key(id), 'lease_until', now + LEASE_MS)
+      redis.call('ZADD', LEASES, now + LEASE_MS, id)
+    end
+  end
 end
 
 for _, id in ipairs(jobs_until(LEASES, now)) do

@@ -209,7 +209,8 @@ def _superseded(service: Service) -> Outcome:
 
 def _too_many_streams(service: Service) -> Outcome:
     job_id = service.upload().json()["job_id"]
-    service.api.app.state.context.streams.opened("default")  # type: ignore[attr-defined]
+    with service.api.app.state.context.streams.opening("default"):  # type: ignore[attr-defined]
+        pass
     return service.api.get(f"/v1/jobs/{job_id}/events")
 
 

@@ -285,8 +285,11 @@ class DocumentReply(BaseModel):
     )
     version: int = Field(description="The version that answers questions; 0 while none does", examples=[1])
     accepted_version: int = Field(description="The newest uploaded version", examples=[1])
-    sha256: str = Field(examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"])
-    size_bytes: int = Field(examples=[48213])
+    sha256: str = Field(
+        description="Of the newest uploaded version",
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
+    )
+    size_bytes: int = Field(description="Of the newest uploaded version", examples=[48213])
     pages: int = Field(examples=[12])
     chunks: int = Field(examples=[57])
     metadata: dict[str, str | int | float | bool] = Field(

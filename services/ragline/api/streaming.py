@@ -1,7 +1,8 @@
 """Event streams as replies: bounded in number, and told to no proxy to be kept."""
 
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -28,19 +29,6 @@ class OpenStreams:
         self._limit_per_tenant = limit_per_tenant
         self._open: Counter[str] = Counter()
 
-    def check(self, tenant: str) -> None:
-        """Refuse before there is work for a stream that nobody could read.
-
-        Raises
-        ------
-        TooManyStreams
-            One more of this tenant would be one too many.
-        """
-        if self._open[tenant] >= self._limit_per_tenant:
-            raise TooManyStreams(f"A tenant may have {self._limit_per_tenant} open streams here: close one first")
-        if self._open.total() >= self._limit:
-            raise TooManyStreams("This server has as many open streams as it may: try again, or poll the job")
-
     def closed(self, tenant: str) -> None:
         """One of a tenant's streams has ended."""
         self._open[tenant] -= 1
@@ -51,30 +39,34 @@ class OpenStreams:
         """How many are open, of all tenants."""
         return self._open.total()
 
-    def opened(self, tenant: str) -> None:
-        """One more stream of a tenant begins.
+    @contextmanager
+    def opening(self, tenant: str) -> Iterator[None]:
+        """Count one more stream of a tenant from now on, unless the body raises: around what there is a stream of.
 
         Raises
         ------
         TooManyStreams
             It would be one too many.
         """
-        self.check(tenant)
+        if self._open[tenant] >= self._limit_per_tenant:
+            raise TooManyStreams(f"A tenant may have {self._limit_per_tenant} open streams here: close one first")
+        if self._open.total() >= self._limit:
+            raise TooManyStreams("This server has as many open streams as it may: try again, or poll the job")
         self._open[tenant] += 1
+        try:
+            yield
+        except BaseException:
+            self.closed(tenant)
+            raise
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events, which count as one open stream of the tenant from now until they end.
+    """Server-sent events; one open stream of the tenant, counted by `OpenStreams.opening`, ends with them.
 
     Parameters
     ----------
     headers
         Beside those that every stream has.
-
-    Raises
-    ------
-    TooManyStreams
-        It would be one too many.
     """
 
     def __init__(
@@ -85,7 +77,6 @@ class EventStream(StreamingResponse):
         tenant: str,
         headers: dict[str, str] | None = None,
     ) -> None:
-        streams.opened(tenant)
         self._events = events
         self._streams = streams
         self._tenant = tenant

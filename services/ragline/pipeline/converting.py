@@ -44,7 +44,7 @@ class ConvertStep:
                 should_stop=control.should_stop,
                 carry=Carry(**checkpoint.get("carry", {})),
             )
-        # Asks for the claim right before the write: a zombie's run of pages could overlap with those of its successor.
+        # Asks for the claim right before the write: a zombie has nothing more to write.
         control.report()
         self._files.put_pages(job.document_id, job.version, run.pages)
         MEASUREMENTS.count(PAGES, amount=len(run.pages))

@@ -57,16 +57,19 @@ class DocumentFiles:
         return Manifest(pages=raw["pages"], chunks=tuple(chunks))
 
     def pages(self, document_id: str, version: int) -> Iterator[Page]:
-        """All pages of a version in order.
+        """All pages of a version in order, each once: runs of a frozen worker and of its successor may overlap.
 
         Raises
         ------
         ProtocolError
             A part is damaged.
         """
+        last = 0
         for key in self.objects.keys(f"{_folder(document_id, version)}/pages/"):
             for number, text in self._read(key):
-                yield Page(number=number, text=text)
+                if number > last:
+                    yield Page(number=number, text=text)
+                    last = number
 
     def put_manifest(self, document_id: str, version: int, manifest: Manifest) -> None:
         """Write the manifest of a version."""
@@ -75,10 +78,11 @@ class DocumentFiles:
         self.objects.put(f"{_folder(document_id, version)}/manifest.json", data)
 
     def put_pages(self, document_id: str, version: int, pages: Iterable[Page]) -> None:
-        """Write one run of neighbouring pages; writing the same run again replaces it."""
+        """Write one run of neighbouring pages; writing the same run again replaces it, and no other."""
         rows = [[page.number, page.text] for page in pages]
         if rows:
-            self.objects.put(f"{_folder(document_id, version)}/pages/{rows[0][0]:07d}.json", orjson.dumps(rows))
+            run = f"{rows[0][0]:07d}-{rows[-1][0]:07d}"
+            self.objects.put(f"{_folder(document_id, version)}/pages/{run}.json", orjson.dumps(rows))
 
     def versions(self, document_id: str) -> set[int]:
         """Versions of which there is page text or a manifest."""

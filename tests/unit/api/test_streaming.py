@@ -19,6 +19,11 @@ async def _broken() -> AsyncGenerator[bytes]:
     raise RuntimeError
 
 
+def _open(streams: OpenStreams, tenant: str) -> None:
+    with streams.opening(tenant):
+        pass
+
+
 def _send(stream: EventStream) -> list[dict[str, Any]]:
     sent: list[dict[str, Any]] = []
 
@@ -36,37 +41,48 @@ def _send(stream: EventStream) -> list[dict[str, Any]]:
 def test_one_tenant_takes_no_more_than_its_part() -> None:
     streams = OpenStreams(limit=10, limit_per_tenant=2)
     for _ in range(2):
-        streams.opened("a")
+        _open(streams, "a")
     with pytest.raises(TooManyStreams):
-        streams.opened("a")
-    streams.opened("b")
+        _open(streams, "a")
+    _open(streams, "b")
     streams.closed("a")
-    streams.opened("a")
+    _open(streams, "a")
 
 
 def test_all_tenants_together_have_a_bound() -> None:
     streams = OpenStreams(limit=2, limit_per_tenant=2)
-    streams.opened("a")
-    streams.opened("b")
+    _open(streams, "a")
+    _open(streams, "b")
     with pytest.raises(TooManyStreams):
-        streams.opened("c")
+        _open(streams, "c")
 
 
 def test_a_stream_counts_from_the_moment_it_is_promised_until_its_end() -> None:
     streams = OpenStreams(limit=1, limit_per_tenant=1)
-    stream = EventStream(_events(), streams=streams, tenant="a", headers={"Location": "/v1/jobs/job_1"})
+    with streams.opening("a"):
+        with pytest.raises(TooManyStreams):
+            _open(streams, "a")
+        stream = EventStream(_events(), streams=streams, tenant="a", headers={"Location": "/v1/jobs/job_1"})
     with pytest.raises(TooManyStreams):
-        EventStream(_events(), streams=streams, tenant="a")
+        _open(streams, "a")
     start, *_ = _send(stream)
     headers = dict(start["headers"])
     assert headers[b"cache-control"] == b"no-cache"
     assert headers[b"location"] == b"/v1/jobs/job_1"
     assert headers[b"content-type"].startswith(b"text/event-stream")
-    streams.opened("a")
+    _open(streams, "a")
+
+
+def test_what_could_not_be_begun_gives_its_place_back() -> None:
+    streams = OpenStreams(limit=1, limit_per_tenant=1)
+    with pytest.raises(ZeroDivisionError), streams.opening("a"):
+        raise ZeroDivisionError
+    assert streams.count == 0
 
 
 def test_a_stream_that_breaks_gives_its_place_back() -> None:
     streams = OpenStreams(limit=1, limit_per_tenant=1)
+    _open(streams, "a")
     with pytest.raises(RuntimeError):
         _send(EventStream(_broken(), streams=streams, tenant="a"))
-    streams.opened("a")
+    _open(streams, "a")

@@ -51,13 +51,20 @@ def test_order_holds_for_the_largest_documents(files: DocumentFiles) -> None:
     assert [page.number for page in files.pages("doc_1", 1)] == [1, 99_999, 200_000, 1_000_000, 9_999_999]
 
 
-def test_run_that_is_written_again_replaces_the_first(files: DocumentFiles) -> None:
+def test_a_page_of_two_runs_is_read_once(files: DocumentFiles) -> None:
     """A worker dies between write and checkpoint: the next begins at the same page and goes as far as its budget."""
     files.put_pages("doc_1", 1, _pages(1, 10))
-    files.put_pages("doc_1", 1, _pages(11, 30, "lost"))
+    files.put_pages("doc_1", 1, _pages(11, 30))
     files.put_pages("doc_1", 1, _pages(11, 15))
-    files.put_pages("doc_1", 1, _pages(16, 30))
-    assert _read(files) == _pages(1, 30)
+    files.put_pages("doc_1", 1, _pages(16, 40))
+    assert _read(files) == _pages(1, 40)
+
+
+def test_a_run_that_a_frozen_worker_writes_late_takes_no_page_away(files: DocumentFiles) -> None:
+    files.put_pages("doc_1", 1, _pages(1, 30))
+    files.put_pages("doc_1", 1, _pages(31, 40))
+    files.put_pages("doc_1", 1, _pages(1, 10))
+    assert _read(files) == _pages(1, 40)
 
 
 def test_run_without_pages_leaves_nothing(files: DocumentFiles) -> None:

@@ -1,5 +1,6 @@
 """Collections: look at, ask, verify."""
 
+from contextlib import nullcontext
 from typing import Annotated
 
 from fastapi import Header, Request, Response
@@ -93,9 +94,8 @@ async def query_collection(
         idempotency=repeatable,
     )
     streams = "text/event-stream" in accept
-    if streams:
-        context.streams.check(tenant)
-    submission = await context.questions.submit(new, trace)
+    with context.streams.opening(tenant) if streams else nullcontext():
+        submission = await context.questions.submit(new, trace)
     job_id = submission.job_id
     # Under a key another request may wait for the same job.
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)

@@ -80,7 +80,8 @@ async def get_job_events(
 ) -> StreamingResponse:
     await context.ledger.job(tenant, job_id)
     events = JobReader(context.ledger, tenant=tenant, job_id=job_id).server_sent_events(request, after=last_event_id)
-    return EventStream(events, streams=context.streams, tenant=tenant)
+    with context.streams.opening(tenant):
+        return EventStream(events, streams=context.streams, tenant=tenant)
 
 
 def _etag(reply: JobReply) -> str:

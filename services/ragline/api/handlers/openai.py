@@ -1,7 +1,7 @@
 """The part of OpenAI's API that tools expect: a model is a collection."""
 
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -54,9 +54,8 @@ async def chat_completions(
         min_generation=body.min_generation or 0,
         idempotency=repeatable,
     )
-    if body.stream:
-        context.streams.check(tenant)
-    job_id = (await context.questions.submit(new, trace)).job_id
+    with context.streams.opening(tenant) if body.stream else nullcontext():
+        job_id = (await context.questions.submit(new, trace)).job_id
     reader = JobReader(context.ledger, tenant=tenant, job_id=job_id, owned=repeatable is None)
     headers = {"Location": f"/v1/jobs/{job_id}"}
     if not body.stream:

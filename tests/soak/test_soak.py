@@ -151,8 +151,9 @@ def _check_stores(stack: Stack) -> None:
     stored = {key.rpartition("/")[0].removesuffix("/pages") for key in _objects(stack).keys("documents/")}
     assert stored, "nothing was left to compare"
     assert stored <= kept, stored - kept
-    with httpx2.Client(base_url=stack.chroma_url + _CHROMA_COLLECTIONS) as chroma:
-        assert sum(chroma.get(f"/{found['id']}/count").json() for found in chroma.get("").json()) == chunks
+    with httpx2.Client(base_url=stack.chroma_url) as chroma:
+        found = [f"{_CHROMA_COLLECTIONS}/{collection['id']}" for collection in chroma.get(_CHROMA_COLLECTIONS).json()]
+        assert sum(chroma.get(f"{address}/count").json() for address in found) == chunks
 
 
 def _objects(stack: Stack) -> ObjectStore:

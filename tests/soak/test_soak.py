@@ -27,7 +27,8 @@ from tests.support.waiting import wait_until
 SECONDS = int(os.environ.get("SOAK_SECONDS", "300"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 _SETTLED_SECONDS = 300
-"""A retry's longest delay, a frozen worker's lease, and all that waits behind them."""
+"""Retries' delays, leases, all that waits behind them, and kombu's visibility timeout: as long are messages in flight
+whose worker was killed."""
 
 _CODES = {
     "ingest": {"cancelled", "superseded", "quarantined"},

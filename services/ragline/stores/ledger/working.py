@@ -314,7 +314,7 @@ class WorkLedger:
     def renew(self, claims: Sequence[Claim]) -> list[ClaimState]:
         """Keep claims alive for another lease; one state each."""
         pairs = [part for claim in claims for part in (claim.job.id, claim.token)]
-        return [ClaimState(word) for word in self._call("renew", _milliseconds(LEASE), *pairs)]
+        return [ClaimState(word) for word in self._call("renew", *pairs)]
 
     def retry(self, claim: Claim, error: RagError, delay: timedelta, *, max_attempts: int = MAX_ATTEMPTS) -> bool:
         """Try the step again after a delay.

@@ -2,13 +2,13 @@
 
 import hashlib
 import random
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 
 from tests.support import pdfs
+from tests.support.waiting import wait_until
 
 __all__ = ["Accepted", "Caller", "Document"]
 
@@ -111,16 +111,17 @@ class Caller:
     def _request(self, method: str, path: str, *good: int, **options: Any) -> dict[str, Any]:  # noqa: ANN401 - of `httpx2`
         key = hashlib.sha256(self._dice.randbytes(16)).hexdigest()
         headers = {**options.pop("headers", {}), "Idempotency-Key": key}
-        deadline = time.monotonic() + _ANSWER_SECONDS
-        while True:
+        answer: dict[str, Any] = {}
+
+        def answered() -> bool:
             try:
                 reply = self._client.request(method, path, headers=headers, **options)
             except httpx2.TransportError:
-                reply = None
-            if reply is not None and reply.status_code in good:
-                answer: dict[str, Any] = reply.json()
-                return answer
-            told = f"{reply.status_code} {reply.text}" if reply is not None else "no answer"
-            assert reply is None or reply.status_code in {429, 503}, f"{method} {path}: {told}"
-            assert time.monotonic() < deadline, f"{method} {path}: still {told}"
-            time.sleep(0.2)
+                return False
+            assert reply.status_code in {*good, 429, 503}, f"{method} {path}: {reply.status_code} {reply.text}"
+            if reply.status_code in good:
+                answer.update(reply.json())
+            return reply.status_code in good
+
+        wait_until(answered, timeout_seconds=_ANSWER_SECONDS, interval_seconds=0.2)
+        return answer

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from typing_extensions import override
-
 from ragline.common.constants import FENCE, LEASE
 from ragline.common.queues import Queue
 from tests.support.parsers import children_of
@@ -22,7 +20,7 @@ _FROZEN_SECONDS = (0.5, 4, 15, LEASE.total_seconds() + 3, FENCE.total_seconds() 
 """Among them longer than a claim holds, and longer than a fence does: whoever wakes then is a zombie."""
 
 
-class Faults(threading.Thread):
+class Faults:
     """One fault after another until told to stop; every part runs again at the end, and may still be starting.
 
     Parameters
@@ -32,28 +30,19 @@ class Faults(threading.Thread):
     """
 
     def __init__(self, parts: Mapping[str, Process], dice: random.Random) -> None:
-        super().__init__(name="faults")
         self._parts = parts
         self._dice = dice
         self._stopped = threading.Event()
         self.done: list[str] = []
-        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Strike, until the last fault after `stop` is over."""
+        while not self._stopped.wait(self._dice.uniform(*_PAUSE_SECONDS)):
+            self._strike()
 
     def stop(self) -> None:
-        """Return when the last fault is over; raises what went wrong with them."""
+        """Begin no more of them."""
         self._stopped.set()
-        self.join()
-        if self.error:
-            raise self.error
-
-    @override
-    def run(self) -> None:
-        """See `threading.Thread`."""
-        try:
-            while not self._stopped.wait(self._dice.uniform(*_PAUSE_SECONDS)):
-                self._strike()
-        except Exception as error:  # noqa: BLE001 - raised by `stop`
-            self.error = error
 
     def _strike(self) -> None:
         name = self._dice.choice(list(self._parts))

@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -83,27 +84,26 @@ def _all_faults(stack: Stack) -> list[Faults]:
 
 
 def _work(caller: Caller, dice: random.Random, *, faults: Sequence[Faults]) -> None:
-    for thread in faults:
-        thread.start()
-    try:
-        until = time.monotonic() + SECONDS
-        while time.monotonic() < until and all(thread.is_alive() for thread in faults):
-            caller.act()
-            time.sleep(dice.uniform(0, 0.5))
-    finally:
-        for thread in faults:
-            thread.stop()
-        # A failure is understood by them.
-        print("", *sorted(done for thread in faults for done in thread.done), sep="\n")  # noqa: T201
+    until = time.monotonic() + SECONDS
+    with ThreadPoolExecutor() as pool:
+        running = [pool.submit(each.run) for each in faults]
+        try:
+            while time.monotonic() < until and not any(each.done() for each in running):
+                caller.act()
+                time.sleep(dice.uniform(0, 0.5))
+        finally:
+            for each in faults:
+                each.stop()
+            wait(running)
+            # A failure is understood by them.
+            print("", *sorted(done for each in faults for done in each.done), sep="\n")  # noqa: T201
+    for ended in running:
+        ended.result()
 
 
 def _ended(stack: Stack, job_ids: list[str]) -> dict[str, dict[str, Any]]:
-    deadline = time.monotonic() + _SETTLED_SECONDS
-    jobs: dict[str, dict[str, Any]] = {}
-    for job_id in job_ids:
-        job = stack.finished_job(job_id, timeout_seconds=max(1, deadline - time.monotonic()))
-        jobs[job_id] = job
-    return jobs
+    until = time.monotonic() + _SETTLED_SECONDS
+    return {job_id: stack.finished_job(job_id, timeout_seconds=max(1, until - time.monotonic())) for job_id in job_ids}
 
 
 def _idle(stack: Stack) -> bool:

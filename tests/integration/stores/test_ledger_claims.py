@@ -37,6 +37,7 @@ def _contents(client: Client) -> dict[str, object]:
 def test_claim_gives_a_token_and_counts_the_attempt_at_the_start(ledger: Ledger) -> None:
     submission = ledger.upload()
     claim = ledger.start(submission.job_id, worker="document@pod-1")
+    assert int(claim.token) > 0
     assert claim.checkpoint == {}
     job = ledger.job(submission.job_id)
     assert (job.state, job.step_state, job.attempts) == (JobState.RUNNING, "leased", 1)
@@ -126,10 +127,11 @@ def test_a_renewal_that_meets_the_end_of_its_step_has_nothing_cleaned(ledger: Le
 
 def test_expired_lease_can_be_claimed_and_counts_a_crash(ledger: Ledger) -> None:
     submission = ledger.upload()
-    ledger.start(submission.job_id)
+    lost = ledger.start(submission.job_id)
     expire_lease(ledger.client, submission.job_id)
     claim = ledger.claim(submission.job_id, worker="worker-2")
     assert claim is not None
+    assert int(claim.token) > int(lost.token)
     assert (claim.job.crashes, claim.job.attempts, claim.job.worker) == (1, 2, "worker-2")
 
 
